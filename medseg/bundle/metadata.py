@@ -1,0 +1,77 @@
+"""What a bundle's `metadata.json` says of its classes and its input: the only place where that stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from medseg.errors import BundleError
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class CodedTerm:
+    """A concept of a terminology, such as SNOMED CT 5366008 'Hippocampus' (DICOM PS3.3 section 8)."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """One foreground class: its label value (1, 2, ...), name, display colour (sRGB, 0-255) and coded term."""
+
+    value: int
+    name: str
+    colour: Colour
+    code: CodedTerm | None = None
+
+
+def label_classes(metadata: Mapping[str, Any]) -> tuple[LabelClass, ...]:
+    """The foreground classes in the order of their label values.
+
+    Names come from MONAI's `network_data_format::outputs::pred::channel_def` (0 is the background),
+    colours and coded terms from `classes`, which is keyed by name.
+
+    Raises:
+        BundleError: if names and `classes` do not match, naming the key.
+    """
+    try:
+        names = {int(v): str(n) for v, n in metadata["network_data_format"]["outputs"]["pred"]["channel_def"].items()}
+        details = metadata["classes"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(
+            f"metadata.json: {error!r}: expected 'classes' and 'network_data_format::outputs::pred::channel_def'"
+        ) from error
+    foreground = {value: name for value, name in sorted(names.items()) if value > 0}
+    if set(foreground.values()) != set(details):
+        raise BundleError(
+            f"metadata.json: 'classes' names {sorted(details)}, 'channel_def' names {sorted(foreground.values())}; "
+            "give every foreground class the same name in both"
+        )
+    return tuple(_label_class(value, name, details[name]) for value, name in foreground.items())
+
+
+def _label_class(value: int, name: str, detail: Mapping[str, Any]) -> LabelClass:
+    try:
+        red, green, blue = bytes(detail["colour"])  # no "#e6194b": MONAI turns every # into ::
+        code = CodedTerm(**detail["code"]) if "code" in detail else None
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BundleError(
+            f"metadata.json: class '{name}': {error}; expected a 'colour' such as [230, 25, 75] "
+            "and, where given, a 'code' of value, scheme and meaning"
+        ) from error
+    return LabelClass(value, name, (red, green, blue), code)
+
+
+def class_names(metadata: Mapping[str, Any]) -> dict[int, str]:
+    """Label value -> class name, without the background."""
+    return {each.value: each.name for each in label_classes(metadata)}
+
+
+def class_colours(metadata: Mapping[str, Any]) -> dict[int, Colour]:
+    """Label value -> display colour (sRGB, 0-255), without the background."""
+    return {each.value: each.colour for each in label_classes(metadata)}

@@ -1,0 +1,86 @@
+"""The one way in which medseg itself runs a bundle: as `python -m monai.bundle run` does, with better errors."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medseg.bundle.check import UnknownId, load_config, unknown_ids, where_given
+from medseg.errors import BundleError, ConfigError
+from medseg.shipped import shipped
+
+
+def find_bundle(name: str | Path) -> Path:
+    """The folder of a bundle, given by path or, for those that medseg ships, by name.
+
+    Raises:
+        BundleError: if there is none, naming those that there are.
+    """
+    known = shipped("bundles")
+    for folder in (Path(name), known / str(name)):
+        if (folder / "configs" / "metadata.json").is_file():
+            return folder
+    names = ", ".join(sorted(each.name for each in known.iterdir() if each.is_dir())) if known.is_dir() else "none"
+    raise BundleError(f"{name}: no bundle there (no configs/metadata.json); medseg ships: {names}")
+
+
+def find_layer(name: str | Path) -> Path:
+    """The file of a layer, given by path or, for those in `configs/`, by name.
+
+    Raises:
+        ConfigError: if there is none, naming those that there are.
+    """
+    known = shipped("configs")
+    for file in (Path(name), known / f"{name}.yaml"):
+        if file.is_file():
+            return file
+    names = ", ".join(sorted(each.stem for each in known.glob("*.yaml")))
+    raise ConfigError(f"{name}: no layer of that name and no such file; medseg ships: {names}")
+
+
+def run_bundle(
+    bundle: Path, config: str, *, layers: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None
+) -> Any:
+    """Run `configs/<config>` of a bundle with layers and overrides merged; return its `ConfigWorkflow`.
+
+    Args:
+        bundle: the bundle's folder.
+        config: such as `train.yaml`.
+        layers: config files merged after the bundle's own.
+        overrides: id -> value, merged last.
+
+    Raises:
+        ConfigError: naming the first unknown id, where it was given, and the nearest valid id.
+        MedsegError: whatever the run itself raises, as MONAI wrapped it (see `errors.user_error_in`).
+    """
+    overrides = dict(overrides or {})
+    own = bundle / "configs" / config
+    _check_before_merge(own, layers, overrides)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MONAI's notices on eval() and layers' folders: not for this user
+        from monai.bundle import create_workflow
+
+        workflow = create_workflow(config_file=[str(own), *map(str, layers)], **overrides)
+        workflow.run()
+        workflow.finalize()
+    return workflow
+
+
+def _check_before_merge(own: Path, layers: Sequence[Path], overrides: Mapping[str, Any]) -> None:
+    """Name what MONAI would stumble over while merging, before a bundle's own `check` can run."""
+    from monai.bundle import ConfigParser
+
+    mine = load_config(own)
+    merged = ConfigParser(copy.deepcopy(mine))
+    for pairs in (*map(load_config, layers), overrides):
+        for id, value in pairs.items():
+            try:
+                merged.set(value, id.removeprefix("+"))
+            except (KeyError, IndexError, ValueError, TypeError):
+                unknown = UnknownId(id, tuple(mine))
+                raise ConfigError(f"{where_given(id, layers)}; {unknown.nearest}") from None
+    for unknown in unknown_ids(mine, merged.get()):
+        raise ConfigError(f"{where_given(unknown.id, layers)}; {unknown.nearest}")

@@ -1,0 +1,55 @@
+"""The command `medseg`: every subcommand is a thin door to a function or a bundle run."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from medseg import __version__
+from medseg.cli.demo import demo
+from medseg.cli.doctor import doctor
+from medseg.cli.pack import pack
+from medseg.cli.phantom import phantom
+from medseg.cli.run import evaluate, predict, train
+from medseg.errors import user_error_in
+
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+app = typer.Typer(
+    name="medseg",
+    help="Train, measure and use MONAI bundles that segment CT, MRI and other medical images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for command in (train, evaluate, predict):
+    app.command(context_settings=_PASS_ON)(command)
+for command in (pack, phantom, demo, doctor):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"medseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line on stderr and exit status 1."""
+    try:
+        app()
+    except Exception as error:
+        mine = user_error_in(error)
+        if mine is None:
+            raise
+        sys.stderr.write(f"medseg: error: {mine}\n")
+        sys.exit(1)

@@ -1,0 +1,152 @@
+"""`medseg train`, `evaluate` and `predict`: doors to a bundle's three configs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from medseg.bundle.overrides import parse_overrides
+from medseg.bundle.run import find_bundle, find_layer, run_bundle
+
+Bundle = Annotated[str, typer.Argument(help="A bundle's folder, or the name of one that medseg ships.")]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option("--layer", help="A config merged over the bundle's: a file, or a name in configs/ (repeatable)."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Checkpoint = Annotated[
+    Path | None, typer.Option("--checkpoint", help="Weights to use instead of the bundle's models/model.pt.")
+]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N; chosen if not given.")]
+DatasetDir = Annotated[
+    Path | None, typer.Option("--dataset_dir", help="Folder with images/ and labels/, one file per case of the same name.")
+]
+
+
+def train(
+    context: typer.Context,
+    bundle: Bundle,
+    dataset_dir: DatasetDir = None,
+    output_dir: Annotated[Path | None, typer.Option("--output_dir", help="Where weights and pictures go.")] = None,
+    max_epochs: Annotated[int | None, typer.Option("--max_epochs", help="How long to train.")] = None,
+    fold: Annotated[int | None, typer.Option("--fold", help="Which fifth of the cases validates, 0 to 4.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="For everything that is drawn at random.")] = None,
+    device: Device = None,
+    layer: Layers = None,
+    as_json: Json = False,
+) -> None:
+    """Train a bundle on a dataset; any other id of its train.yaml can be given as --ID VALUE.
+
+    Example: medseg train hippocampus_mri_3d --dataset_dir DATASET --output_dir runs/hippo
+    """
+    given = {
+        "dataset_dir": dataset_dir,
+        "output_dir": output_dir,
+        "max_epochs": max_epochs,
+        "fold": fold,
+        "seed": seed,
+        "device": device,
+    }
+    workflow = _run(context, bundle, "train.yaml", layer, given)
+    trainer = workflow.parser.get_parsed_content("train::trainer")
+    result = trainer.result()
+    if as_json:
+        _print_json(result)
+    else:
+        _err.print(
+            f"best validation Dice {result['best_val_dice']:.4f} in epoch {result['best_epoch']}; "
+            f"weights in {result['checkpoint']}\n"
+            f"next: medseg evaluate {bundle} --checkpoint {result['checkpoint']} --dataset_dir {dataset_dir}\n"
+            f"      medseg predict {bundle} --checkpoint {result['checkpoint']} --input SCAN",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def evaluate(
+    context: typer.Context,
+    bundle: Bundle,
+    dataset_dir: DatasetDir = None,
+    output_dir: Annotated[Path | None, typer.Option("--output_dir", help="For cases.csv and summary.json.")] = None,
+    checkpoint: Checkpoint = None,
+    fold: Annotated[str | None, typer.Option("--fold", help="Measure on this fold's validation cases, or 'all'.")] = None,
+    device: Device = None,
+    layer: Layers = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a bundle on labelled cases: Dice, IoU, HD95 and surface Dice per class.
+
+    Example: medseg evaluate hippocampus_mri_3d --dataset_dir DATASET --fold 4 --output_dir OUT
+    """
+    given = {
+        "dataset_dir": dataset_dir,
+        "output_dir": output_dir,
+        "checkpoint": checkpoint,
+        "fold": int(fold) if fold and fold.isdecimal() else fold,
+        "device": device,
+    }
+    workflow = _run(context, bundle, "evaluate.yaml", layer, given)
+    evaluation = workflow.parser.get_parsed_content("evaluator").evaluation
+    if as_json:
+        _print_json(evaluation.summary())
+    else:
+        Console().print(scores_table(evaluation))
+
+
+def predict(
+    context: typer.Context,
+    bundle: Bundle,
+    input: Annotated[
+        Path | None,
+        typer.Option("--input", help="A NIfTI file, a folder of them, a DICOM series folder, or a folder of those."),
+    ] = None,
+    output_dir: Annotated[Path | None, typer.Option("--output_dir", help="For label maps and previews.")] = None,
+    checkpoint: Checkpoint = None,
+    device: Device = None,
+    layer: Layers = None,
+    as_json: Json = False,
+) -> None:
+    """Segment scans; every label map has its scan's shape and place in the world.
+
+    Example: medseg predict hippocampus_mri_3d --input SCAN.nii.gz --output_dir OUT
+    """
+    given = {"input": input, "output_dir": output_dir, "checkpoint": checkpoint, "device": device}
+    workflow = _run(context, bundle, "inference.yaml", layer, given)
+    predictor = workflow.parser.get_parsed_content("evaluator")
+    if as_json:
+        _print_json([row.as_dict() for row in predictor.rows])
+
+
+_err = Console(stderr=True)
+
+
+def _run(
+    context: typer.Context, bundle: str, config: str, layers: list[str] | None, given: dict[str, Any]
+) -> Any:
+    quiet_libraries()
+    overrides = {id: str(value) if isinstance(value, Path) else value for id, value in given.items() if value is not None}
+    overrides |= parse_overrides(context.args)
+    return run_bundle(find_bundle(bundle), config, layers=[find_layer(each) for each in layers or []], overrides=overrides)
+
+
+def quiet_libraries() -> None:
+    """Keep MONAI's and MLflow's notices and MLflow's telemetry from a user who asked for neither."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    logging.getLogger("monai").setLevel(logging.ERROR)  # it tells at every import of an absent GPU decoder
+
+
+def scores_table(evaluation: Any) -> Table:
+    """The scores of an evaluation as a table for a terminal."""
+    raise NotImplementedError
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,18 @@
+"""Folders of images and labels: the list of cases, the check, the folds and the fingerprint.
+
+The synthetic dataset is imported by its own name, `from medseg.data.phantom import make_phantom`.
+"""
+
+from medseg.bundle.parts import takes_parts
+from medseg.data.check import check_cases
+from medseg.data.datalist import Case, find_cases
+from medseg.data.dataset import Split, load_labelled, load_split
+from medseg.data.fingerprint import fingerprint
+from medseg.data.folds import split
+
+_PARTS = {"dataset_dir": "dataset_dir", "metadata": "_meta_", "fold": "fold", "max_cases": "max_cases"}
+
+bundle_split = takes_parts(**_PARTS)(load_split)
+bundle_labelled = takes_parts(**_PARTS)(load_labelled)
+
+__all__ = ["Case", "Split", "bundle_labelled", "bundle_split", "check_cases", "find_cases", "fingerprint", "load_labelled", "load_split", "split"]

@@ -1,0 +1,80 @@
+"""Where voxels lie in the world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """The grid of a volume.
+
+    Attributes:
+        shape: voxels along i, j, k.
+        affine: 4 x 4 float64, from voxel index (i, j, k, 1) to the world in RAS+ mm; index (0, 0, 0) is
+            the centre of the first voxel.
+
+    Raises:
+        ValueError: if the shape has no voxels or the affine is no invertible 4 x 4 affine of finite numbers.
+    """
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.shape)
+        affine = np.array(self.affine, dtype=np.float64)
+        if len(shape) != 3 or min(shape) < 1:
+            raise ValueError(f"shape {shape}: expected three lengths of at least 1")
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.allclose(affine[3], (0, 0, 0, 1)):
+            raise ValueError("the affine is no 4 x 4 affine of finite numbers")
+        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            raise ValueError("the affine cannot be inverted: two axes lie on one line, or a spacing is 0")
+        affine.setflags(write=False)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance in mm between neighbours along i, j, k."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return i, j, k
+
+    @property
+    def orientation(self) -> str:
+        """The direction that i, j, k run to, as the nearest of R/L, A/P, S/I: "RAS", "LPS", ..."""
+        return "".join(nib.orientations.aff2axcodes(self.affine))
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel in mL; right for sheared grids too."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    def corners(self) -> NDArray[np.float64]:
+        """The world positions (RAS+ mm) of the eight corner voxels' centres, shape (8, 3)."""
+        indices = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij")).reshape(3, -1)
+        return (self.affine[:3, :3] @ indices + self.affine[:3, 3:]).T
+
+    def agrees_with(self, other: Geometry, *, tolerance_mm: float = 1e-3) -> bool:
+        """Whether the shapes are equal and every corner lies within `tolerance_mm` of the other's."""
+        return self.shape == other.shape and self._farthest(other) <= tolerance_mm
+
+    def difference(self, other: Geometry) -> str:
+        """In words, for an error: how this grid differs from `other`."""
+        if self.shape != other.shape:
+            return f"shape {self.shape} against {other.shape}"
+        return (
+            f"the corners lie up to {self._farthest(other):.3g} mm apart (orientation {self.orientation} against "
+            f"{other.orientation}, spacing {_rounded(self.spacing)} against {_rounded(other.spacing)} mm)"
+        )
+
+    def _farthest(self, other: Geometry) -> float:
+        return float(np.linalg.norm(self.corners() - other.corners(), axis=1).max())
+
+
+def _rounded(values: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(round(value, 4) for value in values)

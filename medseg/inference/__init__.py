@@ -1,0 +1,22 @@
+"""Whole scans to segmentations on their own grid."""
+
+from medseg.bundle.parts import takes_parts
+from medseg.inference.inputs import find_inputs
+from medseg.inference.predictor import Predictor
+from medseg.inference.restore import to_source_grid
+
+PREDICTOR_PARTS = {
+    "device": "device",
+    "dataset": "dataset",
+    "network": "network_def",
+    "checkpoint": "checkpoint",
+    "inferer": "inferer",
+    "postprocessing": "postprocessing",
+    "metadata": "_meta_",
+    "output_dir": "output_dir",
+    "precision": "precision",
+}
+
+bundle_predictor = takes_parts(**PREDICTOR_PARTS)(Predictor)
+
+__all__ = ["PREDICTOR_PARTS", "Predictor", "bundle_predictor", "find_inputs", "to_source_grid"]

@@ -1,0 +1,201 @@
+"""Scans in, segmentations out: one case after the other, each on its own grid, each with its numbers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine
+from monai.data import Dataset, MetaTensor
+from monai.engines import SupervisedEvaluator
+from monai.inferers import Inferer
+from monai.transforms import Compose
+from numpy.typing import NDArray
+
+from medseg.bundle.metadata import class_colours, class_names
+from medseg.bundle.weights import load_weights
+from medseg.device import autocast, check_device, pick_precision, plain_tensor
+from medseg.errors import ImageError, MedsegError, OutputError, user_error_in
+from medseg.images import Geometry, write_labels
+from medseg.inference.rows import CaseRow, write_rows
+from medseg.inference.stages import Stages
+from medseg.pictures.overlay import Panel, contact_sheet, save
+
+_log = logging.getLogger(__name__)
+
+Segmentation = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan as it was read: voxels `(i, j, k)`, grid (index -> RAS+ mm), modality where the file tells."""
+
+    array: NDArray[Any]
+    geometry: Geometry
+    modality: str | None
+
+    @classmethod
+    def of(cls, image: MetaTensor) -> Scan:
+        """The scan that `LoadImaged` made of a file: `(1, i, j, k)` with its affine."""
+        array = np.asarray(image[0])
+        affine = np.asarray(image.affine, dtype=np.float64)
+        return cls(array, Geometry(array.shape, affine), image.meta.get("modality"))
+
+
+class Predictor(SupervisedEvaluator):
+    """MONAI evaluator that segments every case of a dataset and writes what it found.
+
+    For every case `output_dir` receives `NAME.nii.gz` (label values on the scan's own grid: same shape,
+    same affine) and the preview `NAME.png`; for all together `cases.csv` and `cases.json` with volumes
+    (mL), voxels, seconds per stage and warnings. A case that fails is reported and the others go on;
+    the run then ends with an error.
+
+    Args:
+        device: to compute on.
+        dataset: `monai.data.Dataset` of `{"image": path, "case": name}` whose transform is a `Compose`
+            that begins with `LoadImaged`.
+        network: logits `(N, C, window...)` of a window.
+        checkpoint: the weights' file; None to use the network as it is.
+        inferer: such as `SlidingWindowInferer`.
+        postprocessing: from logits to labels on the source grid, such as `to_source_grid(...)`.
+        metadata: of the bundle: class names, colours, expected modality.
+        output_dir: made if absent.
+        precision: see `medseg.device.pick_precision`.
+
+    Raises:
+        MedsegError: from `run`, naming the first failed case and how many failed.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str | torch.device,
+        dataset: Dataset,
+        network: torch.nn.Module,
+        checkpoint: str | None,
+        inferer: Inferer,
+        postprocessing: Compose,
+        metadata: Mapping[str, Any],
+        output_dir: str,
+        precision: str = "auto",
+    ) -> None:
+        device = check_device(device)
+        if checkpoint is not None:
+            load_weights(network, checkpoint)
+        super().__init__(
+            device=device,
+            val_data_loader=range(len(dataset)),
+            network=network.to(device).eval(),
+            inferer=inferer,
+            iteration_update=self._one,
+            decollate=False,
+        )
+        self.dataset = dataset
+        self.to_source_grid = postprocessing
+        self.output_dir = Path(output_dir)
+        self.class_names = class_names(metadata)
+        self.rows: list[CaseRow] = []
+        self._colours = class_colours(metadata)
+        self._modality = metadata["network_data_format"]["inputs"]["image"].get("modality")
+        self._precision = pick_precision(device, precision)
+
+    def run(self) -> None:
+        """Segment every case, write the rows, and raise if one failed."""
+        self.rows.clear()
+        super().run()
+        self.finish()
+        failed = [row for row in self.rows if row.error is not None]
+        if failed:
+            raise MedsegError(f"{len(failed)} of {len(self.rows)} cases failed; the first: {failed[0].error}")
+
+    def _one(self, _engine: Engine, index: int) -> None:
+        entry = self.dataset.data[index]
+        stages = Stages()
+        try:
+            row = self.case(entry, stages)
+        except Exception as error:
+            mine = user_error_in(error)
+            if mine is None or isinstance(mine, OutputError):  # the next case could not be written either
+                raise
+            self.case_failed(entry, mine)
+            row = CaseRow.failed(entry["case"], str(mine), stages.seconds)
+        self.rows.append(row)
+        _log.info(f"{len(self.rows)}/{len(self.dataset.data)}  {row.line()}")
+
+    def case(self, entry: Mapping[str, Any], stages: Stages) -> CaseRow:
+        """Segment one case and write it."""
+        scan, segmentation = self.segment(entry, stages)
+        with stages("write"):
+            self.write(entry, scan, segmentation)
+        return self.row(entry, scan, segmentation, stages)
+
+    def case_failed(self, entry: Mapping[str, Any], error: MedsegError) -> None:
+        """Called for a case that could not be segmented; its row tells already."""
+
+    def finish(self) -> None:
+        """Called after the last case: write the rows."""
+        write_rows(self.rows, self.output_dir)
+
+    def row(self, entry: Mapping[str, Any], scan: Scan, segmentation: Segmentation, stages: Stages) -> CaseRow:
+        """What is told of a segmented case."""
+        return CaseRow.of(
+            entry["case"],
+            segmentation,
+            class_names=self.class_names,
+            voxel_ml=scan.geometry.voxel_volume_ml,
+            seconds=stages.seconds,
+            warnings=self._warnings(scan, segmentation),
+        )
+
+    def segment(self, entry: Mapping[str, Any], stages: Stages) -> tuple[Scan, Segmentation]:
+        """The scan of one entry as it was read, and its label map `(i, j, k)` on the same grid.
+
+        Raises:
+            ImageError: if the scan cannot be read.
+        """
+        transform = self.dataset.transform
+        with stages("read"):
+            data = transform({"image": entry["image"]}, end=1)
+            scan = Scan.of(data["image"])
+        with stages("preprocess"):
+            data = transform(data, start=1)
+        with stages("network"), torch.no_grad(), autocast(self.state.device, self._precision):
+            logits = self.inferer(plain_tensor(data["image"][None], self.state.device), self.network)
+            data["pred"] = logits[0].float().cpu()
+        with stages("restore"):
+            restored = self.to_source_grid(data)["pred"]
+            segmentation = np.asarray(restored[0]).astype(np.uint8)
+        if segmentation.shape != scan.geometry.shape:
+            raise ImageError(f"{entry['image']}: segmented as {segmentation.shape}, read as {scan.geometry.shape}")
+        return scan, segmentation
+
+    def write(
+        self,
+        entry: Mapping[str, Any],
+        scan: Scan,
+        segmentation: Segmentation,
+        label: NDArray[Any] | None = None,
+    ) -> None:
+        """Write the label map of one case and its preview, with the true label's contours where known."""
+        write_labels(self.output_dir / f"{entry['case']}.nii.gz", segmentation, scan.geometry)
+        panel = Panel(
+            title=entry["case"],
+            image=scan.array,
+            affine=scan.geometry.affine,
+            label=label,
+            segmentation=segmentation,
+        )
+        figure = contact_sheet([panel], colours=self._colours, class_names=self.class_names)
+        save(figure, self.output_dir / f"{entry['case']}.png")
+
+    def _warnings(self, scan: Scan, segmentation: Segmentation) -> list[str]:
+        found = set(np.unique(segmentation).tolist())
+        warnings = [f"no {name} found" for value, name in self.class_names.items() if value not in found]
+        if scan.modality and self._modality and scan.modality != self._modality:
+            warnings.insert(0, f"the scan's modality is {scan.modality}; this bundle was trained on {self._modality}")
+        return warnings

@@ -1,0 +1,97 @@
+"""What a prediction run tells of every case, for a table and for machines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.files import write_text
+from medseg.inference.stages import STAGES
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """One case: volume (mL) and voxels per class, seconds per stage, warnings; or the error that ended it."""
+
+    case: str
+    seconds: Mapping[str, float]
+    voxels: Mapping[str, int] = field(default_factory=dict)
+    volume_ml: Mapping[str, float] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    error: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        case: str,
+        segmentation: NDArray[Any],
+        *,
+        class_names: Mapping[int, str],
+        voxel_ml: float,
+        seconds: Mapping[str, float],
+        warnings: Sequence[str],
+    ) -> CaseRow:
+        """The row of a label map whose voxels hold `voxel_ml` mL each."""
+        counts = np.bincount(segmentation.ravel(), minlength=max(class_names) + 1)
+        voxels = {name: int(counts[value]) for value, name in class_names.items()}
+        volumes = {name: round(count * voxel_ml, 4) for name, count in voxels.items()}
+        return cls(case, dict(seconds), voxels, volumes, tuple(warnings))
+
+    @classmethod
+    def failed(cls, case: str, error: str, seconds: Mapping[str, float]) -> CaseRow:
+        """The row of a case that could not be segmented."""
+        return cls(case, dict(seconds), error=error)
+
+    def line(self) -> str:
+        """The row in one line for a person."""
+        if self.error is not None:
+            return f"{self.case}  FAILED: {self.error}"
+        volumes = ", ".join(f"{name} {ml:.2f} mL" for name, ml in self.volume_ml.items())
+        times = ", ".join(f"{stage} {self.seconds[stage]:.2f}" for stage in STAGES)
+        notes = "".join(f"  warning: {each}" for each in self.warnings)
+        return f"{self.case}  {volumes}  [s: {times}]{notes}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as JSON holds it."""
+        return {
+            "case": self.case,
+            "volume_ml": dict(self.volume_ml),
+            "voxels": dict(self.voxels),
+            "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
+            "warnings": list(self.warnings),
+            "error": self.error,
+        }
+
+
+def write_rows(rows: Sequence[CaseRow], output_dir: Path) -> None:
+    """Write `cases.json` (as `CaseRow.as_dict`) and `cases.csv` (the same, a column per class and stage).
+
+    Raises:
+        OutputError: if the folder cannot be written.
+    """
+    records = [row.as_dict() for row in rows]
+    text = io.StringIO(newline="")
+    flat = [_flat(record) for record in records]
+    columns = list(dict.fromkeys(column for record in flat for column in record))
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    write_text(output_dir / "cases.csv", text.getvalue())
+    write_text(output_dir / "cases.json", json.dumps(records, indent=2) + "\n")
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {"case": record["case"]}
+    for group in ("volume_ml", "voxels", "seconds"):
+        flat.update({f"{group}:{key}": value for key, value in record[group].items()})
+    flat["warnings"] = "; ".join(record["warnings"])
+    flat["error"] = record["error"] or ""
+    return flat

@@ -1,0 +1,95 @@
+"""Everything that must hold before the first epoch: processes, seed, a place to write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from monai.utils import set_determinism
+
+from medseg.device import check_device
+from medseg.errors import ConfigError, OutputError
+
+_MIB = 2**20
+
+
+def prepare(
+    *, seed: int, output_dir: str, device: str | torch.device, distributed: bool = False, free_mib: int = 512
+) -> None:
+    """Join the other processes, seed every random source, and try that `output_dir` can be written.
+
+    To be an `initialize` expression: the weights are drawn when the network is built, after this.
+
+    Args:
+        seed: for Python, NumPy, torch and MONAI.
+        output_dir: made if absent; `free_mib` MiB (two checkpoints, log, pictures) must be free there.
+        device: checked to exist; its type chooses nccl or gloo.
+        distributed: whether this is one of several processes started by torchrun.
+
+    Raises:
+        ConfigError: for a seed or device that does not fit, or torchrun without the layer for it.
+        OutputError: for a folder that cannot be written, or a full disk.
+    """
+    _join_processes(check_device(device), distributed)
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ConfigError(f"seed {seed!r}: give a whole number from 0 to 4294967295")
+    set_determinism(seed)
+    check_output_dir(output_dir, free_mib=free_mib)
+
+
+def check_output_dir(output_dir: str | Path, *, free_mib: int) -> None:
+    """Make `output_dir`, and raise `OutputError` if it cannot be written or has less than `free_mib` MiB free."""
+    folder = Path(output_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"output_dir {folder}: cannot be written ({error.strerror}); choose another with --output_dir"
+        ) from error
+    free = shutil.disk_usage(folder).free / _MIB
+    if free < free_mib:
+        raise OutputError(
+            f"output_dir {folder}: {free:.0f} MiB free, {free_mib} needed for checkpoints; "
+            "free some or choose another disk with --output_dir"
+        )
+
+
+def _join_processes(device: torch.device, distributed: bool) -> None:
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1 and not distributed:
+        raise ConfigError(
+            f"torchrun started {world} processes, which would train apart and overwrite each other's checkpoints; "
+            "add the layer configs/multi_gpu.yaml"
+        )
+    if not distributed or dist.is_initialized():
+        return
+    if "RANK" not in os.environ:
+        raise ConfigError(
+            "configs/multi_gpu.yaml needs several processes: start with "
+            "torchrun --nproc_per_node=2 -m monai.bundle run ..."
+        )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def rank() -> int:
+    """This process's number among those that train together; 0 where there is one."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def leave_processes() -> None:
+    """Leave the process group, if one was joined."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,130 @@
+"""What of a training run is kept: its config, numbers, pictures and weights, on disk and in MLflow."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from ignite.engine import Engine, Events
+
+from medseg import __version__
+from medseg.bundle.metadata import class_colours, class_names
+from medseg.bundle.running import running_workflow
+from medseg.files import write_text
+from medseg.pictures.overlay import Panel, contact_sheet, save
+from medseg.training.tracking import Tracker, public_config
+
+_log = logging.getLogger(__name__)
+
+_EPOCH_METRICS = ("train_loss", "learning_rate", "epoch_seconds")
+
+
+class Recording:
+    """Ignite handler of a `Trainer`: opens one MLflow run at the start, and closes it as what became of it.
+
+    On disk: `output_dir/config.yaml` (as it ran, layers and overrides merged) and
+    `output_dir/pictures/validation_epoch_NNNN.png`. In MLflow the same with local paths taken out, the
+    parameters, metrics per epoch, tags, the list of installed packages, and the best weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        output_dir: Path,
+        metadata: Mapping[str, Any],
+        tracking_uri: str | None,
+        experiment: str | None,
+        tags: Mapping[str, str],
+    ) -> None:
+        self._output_dir = output_dir
+        self._metadata = metadata
+        self._tracking_uri = tracking_uri
+        self._experiment = experiment or str(metadata.get("name", "medseg"))
+        self._tags = tags
+        self._tracker: Tracker | None = None
+        self._painter = ThreadPoolExecutor(max_workers=1)  # a picture takes longer than an iteration
+
+    def attach(self, trainer: Engine) -> None:
+        """Record `trainer` from its start on; `finish` ends the record."""
+        trainer.add_event_handler(Events.STARTED, self._start)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._epoch)
+        trainer.validator.add_event_handler(Events.COMPLETED, self._validated, trainer)
+        self._checkpoint = trainer.checkpoint
+
+    def _start(self, trainer: Engine) -> None:
+        workflow = running_workflow()
+        config = {k: v for k, v in workflow.parser.get().items() if k != "_meta_"} if workflow else {}
+        write_text(self._output_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        public = public_config(config)
+        self._tracker = Tracker.start(
+            experiment=self._experiment,
+            tracking_uri=self._tracking_uri,
+            params=public,
+            tags={
+                "bundle": str(self._metadata.get("name")),
+                "bundle_version": str(self._metadata.get("version")),
+                "medseg_version": __version__,
+                **self._tags,
+            },
+        )
+        self._tracker.text("config.yaml", yaml.safe_dump(public, sort_keys=False))
+        self._tracker.text("environment.txt", _environment())
+
+    def _epoch(self, trainer: Engine) -> None:
+        if self._tracker is not None:
+            values = {name: trainer.state.metrics[name] for name in _EPOCH_METRICS}
+            self._tracker.metrics(values, epoch=trainer.state.epoch)
+
+    def _validated(self, validator: Engine, trainer: Engine) -> None:
+        epoch = trainer.state.epoch
+        if self._tracker is not None:
+            self._tracker.metrics(dict(validator.state.metrics), epoch=epoch)
+        if validator.shown:
+            self._painter.submit(self._picture, list(validator.shown), epoch)
+
+    def _picture(self, shown: list[dict[str, Any]], epoch: int) -> None:
+        panels = [
+            Panel(title=f"validation case {index + 1}", **arrays)  # a number: case names may name a patient
+            for index, arrays in enumerate(shown)
+        ]
+        path = self._output_dir / "pictures" / f"validation_epoch_{epoch:04d}.png"
+        try:
+            figure = contact_sheet(
+                panels,
+                colours=class_colours(self._metadata),
+                class_names=class_names(self._metadata),
+                title=f"epoch {epoch}",
+            )
+            save(figure, path)
+            if self._tracker is not None:
+                self._tracker.artifact(path, "validation")
+        except Exception as error:  # a picture must not end a training
+            _log.warning(f"no picture of epoch {epoch}: {error}")
+
+    @property
+    def run_id(self) -> str | None:
+        """Of the MLflow run; None where there is none."""
+        return self._tracker.run_id if self._tracker is not None else None
+
+    def finish(self, status: Literal["FINISHED", "KILLED", "FAILED"]) -> None:
+        """Send what is still to be sent, mark the MLflow run, and tell how to look at it."""
+        self._painter.shutdown(wait=True, cancel_futures=status != "FINISHED")
+        if self._tracker is None:
+            return
+        if self._checkpoint.best_path.is_file() and self._checkpoint.best_epoch:
+            self._tracker.artifact(self._checkpoint.best_path, "model")
+            self._tracker.metrics({"best_val_dice": self._checkpoint.best_metric}, epoch=self._checkpoint.best_epoch)
+        self._tracker.finish(status)
+        if self._tracker.ui_command is not None:
+            _log.info(f"see the run: {self._tracker.ui_command}")
+
+
+def _environment() -> str:
+    packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}, key=str.lower)
+    return "\n".join([f"# Python {platform.python_version()} on {platform.system()} {platform.machine()}", *packages]) + "\n"

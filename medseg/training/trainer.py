@@ -1,0 +1,235 @@
+"""One training run: the bundle says what is trained, this says how the run is conducted."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.data import DataLoader, Dataset, DistributedSampler
+from monai.engines import SupervisedTrainer
+from monai.inferers import Inferer, SimpleInferer
+from monai.losses import DeepSupervisionLoss
+from monai.utils.enums import CommonKeys as Keys
+from torch.nn.parallel import DistributedDataParallel
+
+from medseg.data import Split
+from medseg.device import autocast, check_device, pick_precision, plain_tensor
+from medseg.errors import ConfigError, MedsegError
+from medseg.training.checkpoint import BestAndLast
+from medseg.training.prepare import leave_processes, rank, world_size
+from medseg.training.progress import Progress
+from medseg.training.recording import Recording
+from medseg.training.validation import KEY_METRIC, Validator
+
+class Trainer(SupervisedTrainer):
+    """MONAI trainer with everything a run needs: precision, schedule, validation, checkpoints, tracking.
+
+    A run leaves `output_dir/models/model.pt` (best validation) and `last.pt`, `config.yaml` as it ran,
+    and one MLflow run. It ends as FINISHED, as KILLED on Ctrl-C or SIGTERM, as FAILED on an error.
+
+    Args:
+        device: of this process.
+        max_epochs: an epoch is one pass over `dataset`, or `epoch_length` iterations.
+        dataset: of `{"image": (C, patch...), "label": (1, patch...)}` after random transforms.
+        batch_size: patches per process and iteration.
+        network: one tensor `(N, C, patch...)` out; several with deep supervision (a list, or stacked as
+            `(N, heads, C, patch...)` as DynUNet does), the finest first.
+        optimizer: of `network`'s parameters.
+        lr_scheduler: stepped once an epoch.
+        loss: of logits and label; applied to every head, weights halving, under deep supervision.
+        validator: run every `val_interval` epochs and after the last.
+        output_dir: of this run.
+        metadata: of the bundle.
+        inferer: of the training forward pass.
+        precision: see `medseg.device.pick_precision`.
+        gradient_clip: largest norm of all gradients together; None for no limit.
+        epoch_length: iterations per epoch; None for all of `dataset`.
+        num_workers: loader processes; None for 0 on a CPU (the network uses its cores) and 4 beside a GPU.
+        tracking_uri: of MLflow; None for `MLFLOW_TRACKING_URI`, else SQLite in the working directory.
+        experiment: in MLflow; None for the bundle's name.
+        cases: what is trained on; its facts become tags of the MLflow run.
+
+    Raises:
+        ConfigError: for a value that no run can have.
+        MedsegError: from `run`, if the loss stops being a number.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str | torch.device,
+        max_epochs: int,
+        dataset: Dataset,
+        batch_size: int,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        validator: Validator,
+        val_interval: int,
+        output_dir: str,
+        metadata: Mapping[str, Any],
+        lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+        inferer: Inferer | None = None,
+        precision: str = "auto",
+        gradient_clip: float | None = None,
+        epoch_length: int | None = None,
+        num_workers: int | None = None,
+        tracking_uri: str | None = None,
+        experiment: str | None = None,
+        cases: Split | None = None,
+    ) -> None:
+        _at_least_one(max_epochs=max_epochs, batch_size=batch_size, val_interval=val_interval)
+        device = check_device(device)
+        self._precision = pick_precision(device, precision)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
+        self._gradient_clip = gradient_clip
+        self._heads_loss = DeepSupervisionLoss(loss)
+        self._loss_sum = torch.zeros((), device=device)
+        network = network.to(device)
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            train_data_loader=_loader(dataset, batch_size, device, num_workers),
+            epoch_length=epoch_length,
+            network=DistributedDataParallel(network) if world_size() > 1 else network,
+            optimizer=optimizer,
+            loss_function=loss,
+            inferer=inferer or SimpleInferer(),
+            iteration_update=self._train_on_batch,
+            decollate=False,
+        )
+        self.validator = validator
+        self.lr_scheduler = lr_scheduler
+        self.checkpoint = BestAndLast(Path(output_dir) / "models", network, validator, KEY_METRIC)
+        self._attach(val_interval)
+        self._recording = Recording(
+            output_dir=Path(output_dir),
+            metadata=metadata,
+            tracking_uri=tracking_uri,
+            experiment=experiment,
+            tags={
+                "device": str(device),
+                "precision": str(self._precision).removeprefix("torch."),
+                **(cases.tags if cases else {}),
+            },
+        )
+        if rank() == 0:
+            self._recording.attach(self)
+            Progress().attach(self)
+
+    def _attach(self, val_interval: int) -> None:
+        self.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        self.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
+        if rank() == 0:
+            self.checkpoint.attach(self)
+        self.add_event_handler(
+            Events.EPOCH_COMPLETED(event_filter=lambda _, e: e % val_interval == 0 or e == self.state.max_epochs),
+            lambda _: self.validator.run(self.state.epoch),
+        )
+
+    def _train_on_batch(self, _engine: Engine, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        image, label = (plain_tensor(batch[key], self.state.device) for key in (Keys.IMAGE, Keys.LABEL))
+        self.network.train()
+        self.optimizer.zero_grad()
+        with autocast(self.state.device, self._precision):
+            output = self.inferer(image, self.network)
+        loss = self._loss(output, label)
+        self._scaler.scale(loss).backward()
+        if self._gradient_clip is not None:
+            self._scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._gradient_clip)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self._loss_sum += loss.detach()
+        return {Keys.LOSS: loss.detach()}
+
+    def _loss(self, output: Any, label: torch.Tensor) -> torch.Tensor:
+        if isinstance(output, torch.Tensor) and output.ndim == label.ndim:
+            return self.loss_function(output.float(), label)
+        heads = torch.unbind(output, dim=1) if isinstance(output, torch.Tensor) else output
+        loss: torch.Tensor = self._heads_loss([head.float() for head in heads], label)
+        return loss
+
+    def _start_epoch(self, _engine: Engine) -> None:
+        self._loss_sum.zero_()
+        self._epoch_began = time.monotonic()
+        sampler = getattr(self.data_loader, "sampler", None)
+        if isinstance(sampler, DistributedSampler):
+            sampler.set_epoch(self.state.epoch)
+
+    def _end_epoch(self, _engine: Engine) -> None:
+        loss = float(self._loss_sum) / self.state.epoch_length
+        if not math.isfinite(loss):
+            raise MedsegError(
+                f"the training loss is {loss} in epoch {self.state.epoch}: lower the learning rate, "
+                "or try --train::trainer::precision fp32"
+            )
+        self.state.metrics["train_loss"] = loss
+        self.state.metrics["learning_rate"] = float(self.optimizer.param_groups[0]["lr"])
+        if self.lr_scheduler is not None:
+            self.lr_scheduler.step()
+        self.state.metrics["epoch_seconds"] = time.monotonic() - self._epoch_began
+
+    def result(self) -> dict[str, Any]:
+        """What the run came to: best validation Dice, its epoch, the weights' file."""
+        return {
+            "best_val_dice": self.checkpoint.best_metric,
+            "best_epoch": self.checkpoint.best_epoch,
+            "checkpoint": str(self.checkpoint.best_path),
+            "mlflow_run": self._recording.run_id,
+        }
+
+    def run(self) -> None:
+        """Train; on the way out mark the MLflow run as what became of it."""
+        previous = signal.signal(signal.SIGTERM, _terminate) if _in_main_thread() else None
+        try:
+            super().run()
+        except BaseException as error:
+            self._recording.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+            raise
+        else:
+            self._recording.finish("FINISHED")
+        finally:
+            if previous is not None:
+                signal.signal(signal.SIGTERM, previous)
+            leave_processes()
+
+
+def _loader(dataset: Dataset, batch_size: int, device: torch.device, num_workers: int | None) -> DataLoader:
+    torch.manual_seed(torch.initial_seed() + rank())  # processes must not draw the same random transforms
+    sampler = DistributedSampler(dataset, shuffle=True, even_divisible=True) if world_size() > 1 else None
+    if num_workers is None:
+        num_workers = min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=sampler is None,
+        sampler=sampler,
+        drop_last=len(dataset) >= batch_size * world_size(),
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=device.type == "cuda",
+    )
+
+
+def _at_least_one(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name} {value!r}: give a whole number of at least 1")
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

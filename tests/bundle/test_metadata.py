@@ -1,0 +1,48 @@
+"""Classes come from metadata.json, and what does not match there is named."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from medseg.bundle import CodedTerm, LabelClass, class_colours, class_names, label_classes
+from medseg.errors import BundleError
+
+METADATA: dict[str, Any] = {
+    "classes": {
+        "liver": {"colour": [180, 120, 60], "code": {"value": "10200004", "scheme": "SCT", "meaning": "Liver"}},
+        "spleen": {"colour": [200, 60, 200]},
+    },
+    "network_data_format": {"outputs": {"pred": {"channel_def": {"0": "background", "2": "liver", "1": "spleen"}}}},
+}
+
+
+def test_classes_stand_in_the_order_of_their_values_without_the_background() -> None:
+    assert label_classes(METADATA) == (
+        LabelClass(1, "spleen", (200, 60, 200), None),
+        LabelClass(2, "liver", (180, 120, 60), CodedTerm("10200004", "SCT", "Liver")),
+    )
+    assert class_names(METADATA) == {1: "spleen", 2: "liver"}
+    assert class_colours(METADATA) == {1: (200, 60, 200), 2: (180, 120, 60)}
+
+
+def test_class_without_details_is_named() -> None:
+    metadata = copy.deepcopy(METADATA)
+    metadata["network_data_format"]["outputs"]["pred"]["channel_def"]["3"] = "kidney"
+    with pytest.raises(BundleError, match="kidney"):
+        label_classes(metadata)
+
+
+@pytest.mark.parametrize("colour", ["red", [1, 2], [1, 2, 300], 3, None])
+def test_colour_that_is_none_is_named_with_its_class(colour: object) -> None:
+    metadata = copy.deepcopy(METADATA)
+    metadata["classes"]["spleen"]["colour"] = colour
+    with pytest.raises(BundleError, match="class 'spleen'"):
+        label_classes(metadata)
+
+
+def test_metadata_without_classes_says_what_was_expected() -> None:
+    with pytest.raises(BundleError, match="expected 'classes'"):
+        label_classes({})

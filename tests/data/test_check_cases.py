@@ -1,0 +1,128 @@
+"""What the check of a dataset finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from medseg.data import Case, check_cases, find_cases
+from medseg.errors import DatasetError
+
+CLASSES = {1: "liver", 2: "spleen"}
+
+
+def write_nifti(path: Path, array: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(array, affine)
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    nib.save(image, path)
+
+
+def write_case(
+    root: Path,
+    name: str,
+    *,
+    values: tuple[float, ...] = (0, 1, 2),
+    dtype: type[np.generic] = np.uint8,
+    label_affine: NDArray[np.float64] | None = None,
+    label_shape: tuple[int, int, int] = (4, 5, 6),
+) -> None:
+    affine = np.diag([-2.0, 2.0, 4.0, 1.0])
+    write_nifti(root / "images" / f"{name}.nii.gz", np.zeros((4, 5, 6), np.int16), affine)
+    label = np.resize(np.array(values), label_shape).astype(dtype)
+    write_nifti(root / "labels" / f"{name}.nii.gz", label, affine if label_affine is None else label_affine)
+
+
+def test_a_sound_dataset_passes(tmp_path: Path) -> None:
+    write_case(tmp_path, "a")
+    write_case(tmp_path, "b", values=(0,))
+    write_case(tmp_path, "c", values=(0, 1.0005, 1.9995), dtype=np.float32)
+    # A difference of a micrometre is the rounding of a file format, not another grid.
+    write_case(tmp_path, "d", label_affine=np.diag([-2.0, 2.0, 4.000001, 1.0]))
+
+    check_cases(find_cases(tmp_path), class_names=CLASSES)
+    check_cases(find_cases(tmp_path), class_names={0: "background", **CLASSES})
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "found"),
+    [
+        ((0, 1, 7), np.uint8, "the value 7"),
+        ((0, -1, 2), np.int16, "the value -1"),
+        ((0, 1.5, 0.5), np.float32, "the values 0.5, 1.5"),
+        ((0, 1, 255, 254), np.uint8, "the values 254, 255"),
+        (tuple(range(12)), np.uint8, "the values 3, 4, 5, 6, 7 and 4 more"),
+    ],
+)
+def test_a_value_of_no_class_is_named(
+    tmp_path: Path, values: tuple[float, ...], dtype: type[np.generic], found: str
+) -> None:
+    write_case(tmp_path, "a", values=values, dtype=dtype)
+
+    with pytest.raises(DatasetError) as error:
+        check_cases(find_cases(tmp_path), class_names=CLASSES)
+
+    assert str(error.value) == (
+        f"{tmp_path}/labels/a.nii.gz holds {found}: expected 0 (background), 1 (liver), 2 (spleen)"
+    )
+
+
+@pytest.mark.parametrize(
+    "label_affine",
+    [
+        pytest.param(np.diag([2.0, 2.0, 4.0, 1.0]), id="flipped"),
+        pytest.param(np.diag([-2.0, 2.0, 4.1, 1.0]), id="another spacing"),
+        pytest.param(np.diag([-2.0, 2.0, 4.0, 1.0]) + np.eye(4, k=3) * 2, id="moved by one voxel"),
+    ],
+)
+def test_a_label_on_another_grid_is_named(tmp_path: Path, label_affine: NDArray[np.float64]) -> None:
+    write_case(tmp_path, "a", label_affine=label_affine)
+
+    with pytest.raises(DatasetError, match=r"labels/a.nii.gz and .*images/a.nii.gz lie on different grids: "):
+        check_cases(find_cases(tmp_path), class_names=CLASSES)
+
+
+def test_a_label_of_another_shape_is_named(tmp_path: Path) -> None:
+    write_case(tmp_path, "a", label_shape=(4, 5, 7))
+
+    with pytest.raises(DatasetError, match="lie on different grids"):
+        check_cases(find_cases(tmp_path), class_names=CLASSES)
+
+
+@pytest.mark.parametrize("folder", ["images", "labels"])
+def test_a_broken_file_is_named(tmp_path: Path, folder: str) -> None:
+    write_case(tmp_path, "a")
+    (tmp_path / folder / "a.nii.gz").write_bytes(b"")
+
+    with pytest.raises(DatasetError, match=f"{folder}/a.nii.gz"):
+        check_cases(find_cases(tmp_path), class_names=CLASSES)
+
+
+def test_the_first_of_several_problems_is_named_and_the_others_counted(tmp_path: Path) -> None:
+    for name, values in (("a", (0, 1)), ("b", (9,)), ("c", (8,)), ("d", (0,)), ("e", (7,))):
+        write_case(tmp_path, name, values=values)
+
+    with pytest.raises(
+        DatasetError, match=r"labels/b.nii.gz holds the value 9: .* \(2 other cases have problems"
+    ):
+        check_cases(find_cases(tmp_path), class_names=CLASSES)
+    with pytest.raises(DatasetError, match=r"labels/c.nii.gz holds .* \(1 other case has problems too\)"):
+        check_cases(find_cases(tmp_path)[2:], class_names=CLASSES)
+
+
+def test_a_case_without_a_label_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="case x has no label"):
+        check_cases([Case("x", tmp_path, None)], class_names=CLASSES)
+
+
+def test_the_real_set_passes_and_fails_for_missing_classes(data_dir: Path) -> None:
+    cases = find_cases(data_dir / "hippocampus")
+
+    check_cases(cases, class_names={1: "anterior", 2: "posterior"})
+    with pytest.raises(DatasetError, match=r"hippocampus_001.nii.gz holds the value 2: .* \(199 other cases"):
+        check_cases(cases, class_names={1: "anterior"})

@@ -1,0 +1,56 @@
+"""A dataset's short name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from medseg.data import Case, find_cases, fingerprint
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    root = tmp_path / "one"
+    for name in ("images/a/1.dcm", "images/a/2.dcm", "images/b.nii", "labels/a.nii", "labels/b.nii"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return root
+
+
+def test_it_is_short_and_the_same_for_the_same_files_anywhere(dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "two")
+
+    first, second = find_cases(dataset), find_cases(tmp_path / "two")
+
+    assert fingerprint(first) == fingerprint(second) == fingerprint(first[::-1])
+    assert len(fingerprint(first)) == 16
+
+
+@pytest.mark.parametrize("file", ["images/b.nii", "labels/a.nii", "images/a/2.dcm"])
+def test_one_changed_byte_changes_it(dataset: Path, file: str) -> None:
+    before = fingerprint(find_cases(dataset))
+    content = bytearray((dataset / file).read_bytes())
+    content[-1] ^= 1
+    (dataset / file).write_bytes(content)
+
+    assert fingerprint(find_cases(dataset)) != before
+
+
+def test_a_changed_size_changes_it_beyond_the_first_mebibyte(dataset: Path) -> None:
+    image = dataset / "images/b.nii"
+    image.write_bytes(bytes(3 << 20))
+    before = fingerprint(find_cases(dataset))
+    image.write_bytes(bytes((3 << 20) + 1))
+
+    assert fingerprint(find_cases(dataset)) != before
+
+
+def test_a_changed_name_or_list_changes_it(dataset: Path) -> None:
+    cases = find_cases(dataset)
+    renamed = [cases[0], Case("c", cases[1].image, cases[1].label)]
+    unlabelled = [cases[0], Case("b", cases[1].image, None)]
+
+    assert len({fingerprint(each) for each in (cases, cases[:1], renamed, unlabelled)}) == 4

@@ -1,0 +1,44 @@
+"""The device and the number format of a run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medseg.device import autocast, check_device, cpu_computes_bf16, pick_device, pick_precision
+from medseg.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+
+def test_precision_follows_the_hardware_and_can_be_overridden() -> None:
+    assert pick_precision(CPU) is (torch.bfloat16 if cpu_computes_bf16() else torch.float32)
+    assert pick_precision(CPU, "fp32") is torch.float32
+    assert pick_precision(CPU, "bf16") is torch.bfloat16
+
+
+@pytest.mark.parametrize("wanted", ["fp16", "half", "fp64"])
+def test_precision_that_does_not_go_is_named(wanted: str) -> None:
+    with pytest.raises(ConfigError, match=f"precision '{wanted}' on cpu"):
+        pick_precision(CPU, wanted)
+
+
+def test_autocast_casts_on_a_cpu_too() -> None:
+    layer, data = torch.nn.Conv3d(2, 2, 3), torch.ones(1, 2, 4, 4, 4)
+    with autocast(CPU, torch.bfloat16):
+        assert layer(data).dtype is torch.bfloat16
+    with autocast(CPU, torch.float32):
+        assert layer(data).dtype is torch.float32
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:-1", 3.5])
+def test_unknown_device_is_named(device: object) -> None:
+    with pytest.raises(ConfigError, match=f"device '{device}'"):
+        check_device(device)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_gpu_that_is_not_there_is_named() -> None:
+    assert pick_device() == CPU
+    with pytest.raises(ConfigError, match="torch sees no CUDA GPU here"):
+        check_device("cuda")
