@@ -24,7 +24,13 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from medseg.training.tracking_owner import has_ended, machine, this_process
-from medseg.training.tracking_uri import alone_with, artifact_folder, sqlite_file, without_password
+from medseg.training.tracking_uri import (
+    alone_with,
+    artifact_folder,
+    sqlite_file,
+    sqlite_uri,
+    without_password,
+)
 
 # What a user may set as well. MLflow's own 120 s and 7 retries keep a training waiting for minutes; a slow
 # server gets its time all the same, as `Store.answers` finds a dead one beforehand.
@@ -142,7 +148,10 @@ class Store:
 
     def open(self) -> None:
         """Make the run, in state RUNNING; after an error it may be called again, and makes no second one."""
-        with alone_with(sqlite_file(self.uri)):
+        database = sqlite_file(self.uri)
+        with alone_with(database):
+            if database is not None and not database.exists():
+                _make(database)
             self._client = MlflowClient(tracking_uri=self.uri)
             self._experiment_id = self._experiment_id or self._find_or_make_experiment()
         if self._tried and not self._run_id:  # a reply that got lost may have left a run behind
@@ -223,6 +232,14 @@ def _own_tags(tags: Mapping[str, str]) -> dict[str, str]:
     with contextlib.suppress(Exception):  # a container often runs as a user without a name
         own["mlflow.user"] = getpass.getuser()
     return own
+
+
+def _make(database: Path) -> None:
+    """Make the tables elsewhere: MLflow never recovers from a file in which it was stopped half-way."""
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=database.parent) as folder:
+        fresh = Path(folder) / database.name
+        MlflowClient(tracking_uri=sqlite_uri(fresh))
+        fresh.replace(database)
 
 
 @contextlib.contextmanager

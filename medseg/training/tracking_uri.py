@@ -31,7 +31,12 @@ def full_uri(given: str | None) -> str:
             "write sqlite:///FOLDER/mlflow.db or http://HOST:PORT"
         )
     database = sqlite_file(uri)
-    return f"sqlite:///{_escaped(database)}" if database else uri
+    return sqlite_uri(database) if database else uri
+
+
+def sqlite_uri(database: Path) -> str:
+    """Return the URI of a database file given by its absolute path."""
+    return f"sqlite:///{_escaped(database)}"
 
 
 def sqlite_file(uri: str) -> Path | None:

@@ -1,0 +1,100 @@
+"""The scores of a set of cases, collected, summarised and written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import DatasetError
+from medseg.files import write_text
+from medseg.metrics import ClassScore, ClassSummary, score_case, summarise
+
+
+class Evaluation:
+    """Scores per case and class, and their summary.
+
+    Args:
+        class_names: value -> name of the classes to score.
+        tolerance_mm: of the surface Dice.
+    """
+
+    def __init__(self, class_names: Mapping[int, str], tolerance_mm: float) -> None:
+        self._class_names = dict(class_names)
+        self._tolerance_mm = float(tolerance_mm)
+        self._scores: dict[str, list[ClassScore]] = {}
+        self._failed: dict[str, str] = {}
+
+    def add(
+        self, case: str, label: NDArray[Any], segmentation: NDArray[Any], *, spacing: Sequence[float]
+    ) -> list[ClassScore]:
+        """Score one case: true and predicted class values on one grid, `spacing` in mm along each axis.
+
+        Raises:
+            DatasetError: if the two differ in shape.
+        """
+        if label.shape != segmentation.shape:
+            raise DatasetError(f"{case}: label {label.shape} and segmentation {segmentation.shape} differ in shape")
+        rounded = np.rint(label).astype(np.int64)  # labels stored as float may be off by a little
+        scores = score_case(
+            rounded, segmentation, spacing=spacing, class_names=self._class_names, tolerance_mm=self._tolerance_mm
+        )
+        self._scores[case] = scores
+        return scores
+
+    def add_failure(self, case: str, message: str) -> None:
+        """Take down that a case could not be segmented; it is listed, and is in no mean."""
+        self._failed[case] = message
+
+    def classes(self) -> list[ClassSummary]:
+        """The summary of every class."""
+        return summarise(score for scores in self._scores.values() for score in scores)
+
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` holds.
+
+        `mean_dice`: the mean of the classes' mean Dice, without classes that no case has; `cases` scored;
+        `failed`: case -> reason; `surface_dice_tolerance_mm`; `classes`: name -> `dice`, `iou`, `hd95_mm`,
+        `surface_dice` (each `mean` and 95 % `interval`), `scored`, `misses`, `false_alarms`, `absent`.
+        """
+        classes = self.classes()
+        means = [each.estimates["dice"].mean for each in classes]
+        present = [mean for mean in means if mean is not None]
+        return {
+            "mean_dice": float(np.mean(present)) if present else None,
+            "cases": len(self._scores),
+            "failed": dict(self._failed),
+            "surface_dice_tolerance_mm": self._tolerance_mm,
+            "classes": {each.class_name: _class_summary(each) for each in classes},
+        }
+
+    def write(self, output_dir: Path) -> None:
+        """Write `summary.json` and `cases.csv`, a row per case and class.
+
+        Raises:
+            OutputError: if the folder cannot be written.
+        """
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["case", *(field.name for field in fields(ClassScore))])
+        for case, scores in self._scores.items():
+            writer.writerows([case, *asdict(score).values()] for score in scores)
+        write_text(output_dir / "cases.csv", text.getvalue())
+        write_text(output_dir / "summary.json", json.dumps(self.summary(), indent=2) + "\n")
+
+
+def _class_summary(each: ClassSummary) -> dict[str, Any]:
+    return {
+        **{metric: {"mean": e.mean, "interval": e.interval} for metric, e in each.estimates.items()},
+        "scored": each.scored,
+        "misses": each.misses,
+        "false_alarms": each.false_alarms,
+        "absent": each.absent,
+    }

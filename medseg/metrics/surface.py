@@ -1,0 +1,60 @@
+"""How far apart two masks' surfaces lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion, distance_transform_edt
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceDistances:
+    """For every surface voxel of one mask the distance in mm to the nearest surface voxel of the other.
+
+    A surface voxel is one of the mask with a neighbour across a face (4 in 2D, 6 in 3D) outside of it, or
+    at the edge of the array; distances run between voxel centres.
+    """
+
+    from_label: NDArray[np.float64]
+    from_segmentation: NDArray[np.float64]
+
+    def hd95_mm(self) -> float:
+        """The larger of the two directed 95th percentiles (Metrics Reloaded, Maier-Hein et al. 2024)."""
+        return float(max(np.percentile(self.from_label, 95), np.percentile(self.from_segmentation, 95)))
+
+    def surface_dice(self, tolerance_mm: float) -> float:
+        """The share of both surfaces within `tolerance_mm` of the other (Nikolov et al. 2018, by voxels)."""
+        close = (self.from_label <= tolerance_mm).sum() + (self.from_segmentation <= tolerance_mm).sum()
+        return float(close / (self.from_label.size + self.from_segmentation.size))
+
+
+def surface_distances(
+    label: NDArray[np.bool_], segmentation: NDArray[np.bool_], *, spacing: Sequence[float]
+) -> SurfaceDistances:
+    """The surface distances of two masks of one shape, 2D or 3D, neither of them empty.
+
+    Args:
+        label: the true mask.
+        segmentation: the predicted mask.
+        spacing: mm between neighbours along each axis.
+
+    Raises:
+        ValueError: if a mask is empty: a distance to nothing has no value (see `score_case`).
+    """
+    if not label.any() or not segmentation.any():
+        raise ValueError("the distance to the surface of an empty mask has no value")
+    joint = tuple(slice(index.min(), index.max() + 1) for index in np.nonzero(label | segmentation))
+    true, mine = _surface(label[joint]), _surface(segmentation[joint])
+    # MONAI 1.6's get_edge_surface_distance gives the same numbers in twice the time (and a FutureWarning).
+    return SurfaceDistances(
+        from_label=distance_transform_edt(~mine, sampling=spacing)[true],
+        from_segmentation=distance_transform_edt(~true, sampling=spacing)[mine],
+    )
+
+
+def _surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    inside: NDArray[np.bool_] = binary_erosion(mask)  # beyond the array there is nothing
+    return mask & ~inside

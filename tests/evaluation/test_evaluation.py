@@ -1,0 +1,62 @@
+"""`summary.json` and `cases.csv` hold what they are documented to hold."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medseg.errors import DatasetError, OutputError
+from medseg.evaluation import Evaluation
+
+LABEL = np.zeros((6, 6, 6), dtype=np.uint8)
+LABEL[1:4, 1:4, 1:4] = 1
+
+
+@pytest.fixture
+def evaluation() -> Evaluation:
+    collected = Evaluation({1: "liver", 2: "spleen"}, tolerance_mm=1.0)
+    collected.add("one", LABEL, LABEL, spacing=(1, 1, 2))
+    collected.add("two", LABEL, np.zeros_like(LABEL), spacing=(1, 1, 2))
+    collected.add_failure("three", "three.nii.gz: truncated")
+    return collected
+
+
+def test_summary_counts_the_miss_and_leaves_out_what_is_not_there(evaluation: Evaluation, tmp_path: Path) -> None:
+    evaluation.write(tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["mean_dice"] == 0.5
+    assert (summary["cases"], summary["failed"]) == (2, {"three": "three.nii.gz: truncated"})
+    assert summary["surface_dice_tolerance_mm"] == 1.0
+    liver, spleen = summary["classes"]["liver"], summary["classes"]["spleen"]
+    assert (liver["scored"], liver["misses"], liver["false_alarms"], liver["absent"]) == (1, 1, 0, 0)
+    assert liver["hd95_mm"]["mean"] == pytest.approx(np.linalg.norm([6, 6, 12]) / 2)
+    assert liver["dice"]["interval"] == [0.0, 1.0]
+    assert spleen["dice"] == {"mean": None, "interval": None} and spleen["absent"] == 2
+
+
+def test_csv_has_a_row_per_case_and_class(evaluation: Evaluation, tmp_path: Path) -> None:
+    evaluation.write(tmp_path)
+    with (tmp_path / "cases.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["case"], row["class_name"], row["outcome"]) for row in rows] == [
+        ("one", "liver", "scored"),
+        ("one", "spleen", "absent"),
+        ("two", "liver", "missed"),
+        ("two", "spleen", "absent"),
+    ]
+    assert rows[1]["dice"] == ""
+
+
+def test_shapes_that_differ_name_the_case(evaluation: Evaluation) -> None:
+    with pytest.raises(DatasetError, match="four: label"):
+        evaluation.add("four", LABEL, LABEL[:3], spacing=(1, 1, 1))
+
+
+def test_place_that_cannot_be_written_is_named(evaluation: Evaluation, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"file/cases\.csv"):
+        evaluation.write(tmp_path / "file")
