@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,9 +61,11 @@ def run_bundle(
     own = bundle / "configs" / config
     _check_before_merge(own, layers, overrides)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MONAI's notices on eval() and layers' folders: not for this user
+        warnings.simplefilter("ignore")
         from monai.bundle import create_workflow
 
+        for name in ("monai.bundle.scripts", "monai.bundle.workflows"):
+            logging.getLogger(name).setLevel(logging.ERROR)  # notices on eval() and folders: not for this user
         workflow = create_workflow(config_file=[str(own), *map(str, layers)], **overrides)
         workflow.run()
         workflow.finalize()

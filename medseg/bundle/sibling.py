@@ -9,7 +9,7 @@ from medseg.errors import BundleError
 
 
 def sibling(bundle_root: str, name: str) -> Any:
-    """A `monai.bundle.ConfigParser` of the config `name` of the bundle at `bundle_root`, ready to give its parts by attribute.
+    """A `monai.bundle.ConfigParser` of the config `name` of the bundle at `bundle_root`, its parts by attribute.
 
     In a config: `training: $medseg.bundle.sibling(@bundle_root, 'train.yaml')`, then
     `network_def: $@training.network_def`. Parts are built when asked for, so nothing of the training

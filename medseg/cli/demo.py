@@ -65,8 +65,8 @@ def demo(
     _console.print(scores_table(measured.evaluation))
     _console.print(
         f"\nThe picture of it: {sheet}\n\nThree commands to try next:\n"
-        f"  mlflow ui                                  # in this folder: the run's curves, at http://127.0.0.1:5000\n"
-        f"  medseg predict {_BUNDLE} --checkpoint {weights['checkpoint']} --input {dataset}/images --output_dir {folder}/all\n"
+        f"  mlflow ui                                  # in this folder: the run's curves\n"
+        f"  medseg predict {_BUNDLE} --checkpoint {weights['checkpoint']} --input {dataset}/images\n"
         "  medseg train hippocampus_mri_3d --dataset_dir YOUR_DATASET   # images/ and labels/, real MRI"
     )
 
@@ -95,7 +95,12 @@ def _contact_sheet(folder: Path, dataset: Path, bundle: Path) -> Path:
 
     metadata = load_config(bundle / "configs" / "metadata.json")
     rows = [
-        (path.name.removesuffix(".nii.gz"), dataset / "images" / path.name, dataset / "labels" / path.name, path)
+        (
+            path.name.removesuffix(".nii.gz"),
+            dataset / "images" / path.name,
+            dataset / "labels" / path.name,
+            path,
+        )
         for path in sorted((folder / "evaluation").glob("*.nii.gz"))
     ]
     rows.append(

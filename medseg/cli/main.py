@@ -24,10 +24,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (train, evaluate, predict):
-    app.command(context_settings=_PASS_ON)(command)
-for command in (pack, phantom, demo, doctor):
-    app.command()(command)
+app.command(context_settings=_PASS_ON)(train)
+app.command(context_settings=_PASS_ON)(evaluate)
+app.command(context_settings=_PASS_ON)(predict)
+app.command()(pack)
+app.command()(phantom)
+app.command()(demo)
+app.command()(doctor)
 
 
 def _print_version(wanted: bool) -> None:

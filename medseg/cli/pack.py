@@ -15,7 +15,8 @@ def pack(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder, or the name of one that medseg ships.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The zip file to write.")],
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="Weights to ship instead of the bundle's models/model.pt.")
+        Path | None,
+        typer.Option("--checkpoint", help="Weights to ship instead of the bundle's models/model.pt."),
     ] = None,
 ) -> None:
     """Write a bundle to a zip file that runs wherever medseg is installed.

@@ -27,7 +27,8 @@ Checkpoint = Annotated[
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N; chosen if not given.")]
 DatasetDir = Annotated[
-    Path | None, typer.Option("--dataset_dir", help="Folder with images/ and labels/, one file per case of the same name.")
+    Path | None,
+    typer.Option("--dataset_dir", help="Folder with images/ and labels/, one file per case of the same name."),
 ]
 
 
@@ -77,7 +78,9 @@ def evaluate(
     dataset_dir: DatasetDir = None,
     output_dir: Annotated[Path | None, typer.Option("--output_dir", help="For cases.csv and summary.json.")] = None,
     checkpoint: Checkpoint = None,
-    fold: Annotated[str | None, typer.Option("--fold", help="Measure on this fold's validation cases, or 'all'.")] = None,
+    fold: Annotated[
+        str | None, typer.Option("--fold", help="Measure on this fold's validation cases, or 'all'.")
+    ] = None,
     device: Device = None,
     layer: Layers = None,
     as_json: Json = False,
@@ -128,13 +131,15 @@ def predict(
 _err = Console(stderr=True)
 
 
-def _run(
-    context: typer.Context, bundle: str, config: str, layers: list[str] | None, given: dict[str, Any]
-) -> Any:
+def _run(context: typer.Context, bundle: str, config: str, layers: list[str] | None, given: dict[str, Any]) -> Any:
     quiet_libraries()
-    overrides = {id: str(value) if isinstance(value, Path) else value for id, value in given.items() if value is not None}
+    overrides = {
+        id: str(value) if isinstance(value, Path) else value for id, value in given.items() if value is not None
+    }
     overrides |= parse_overrides(context.args)
-    return run_bundle(find_bundle(bundle), config, layers=[find_layer(each) for each in layers or []], overrides=overrides)
+    return run_bundle(
+        find_bundle(bundle), config, layers=[find_layer(each) for each in layers or []], overrides=overrides
+    )
 
 
 def quiet_libraries() -> None:
@@ -144,8 +149,25 @@ def quiet_libraries() -> None:
 
 
 def scores_table(evaluation: Any) -> Table:
-    """The scores of an evaluation as a table for a terminal."""
-    raise NotImplementedError
+    """The scores of an `Evaluation` as a table for a terminal: means with their 95 % intervals."""
+    summary = evaluation.summary()
+    table = Table(title=f"{summary['cases']} cases, mean Dice {_number(summary['mean_dice'])}", title_justify="left")
+    tolerance = f"surface Dice at {summary['surface_dice_tolerance_mm']:g} mm"
+    for column in ("class", "Dice", "IoU", "HD95 mm", tolerance, "misses", "false alarms"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for name, scores in summary["classes"].items():
+        estimates = (scores[metric] for metric in ("dice", "iou", "hd95_mm", "surface_dice"))
+        cells = [_estimate(each["mean"], each["interval"]) for each in estimates]
+        table.add_row(name, *cells, str(scores["misses"]), str(scores["false_alarms"]))
+    return table
+
+
+def _estimate(mean: float | None, interval: tuple[float, float] | None) -> str:
+    return f"{_number(mean)} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "-"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _print_json(value: Any) -> None:

@@ -15,4 +15,15 @@ _PARTS = {"dataset_dir": "dataset_dir", "metadata": "_meta_", "fold": "fold", "m
 bundle_split = takes_parts(**_PARTS)(load_split)
 bundle_labelled = takes_parts(**_PARTS)(load_labelled)
 
-__all__ = ["Case", "Split", "bundle_labelled", "bundle_split", "check_cases", "find_cases", "fingerprint", "load_labelled", "load_split", "split"]
+__all__ = [
+    "Case",
+    "Split",
+    "bundle_labelled",
+    "bundle_split",
+    "check_cases",
+    "find_cases",
+    "fingerprint",
+    "load_labelled",
+    "load_split",
+    "split",
+]

@@ -14,7 +14,6 @@ from medseg.errors import DatasetError, MedsegError
 from medseg.evaluation.evaluation import Evaluation
 from medseg.images import read_image
 from medseg.inference import Predictor
-from medseg.inference.predictor import Scan, Segmentation
 from medseg.inference.rows import CaseRow
 from medseg.inference.stages import Stages
 

@@ -36,7 +36,7 @@ class Series:
     @property
     def modality(self) -> str | None:
         """Such as CT or MR."""
-        return self.slices[0].get("Modality")
+        return str(self.slices[0].get("Modality") or "") or None
 
 
 def is_dicom(path: Path) -> bool:
@@ -201,5 +201,6 @@ def _position(header: pydicom.Dataset) -> NDArray[np.float64]:
 
 
 def _normal(header: pydicom.Dataset) -> NDArray[np.float64]:
-    normal: NDArray[np.float64] = np.cross(*_directions(header))
-    return normal / np.linalg.norm(normal)
+    normal = np.cross(*_directions(header))
+    unit: NDArray[np.float64] = normal / np.linalg.norm(normal)
+    return unit

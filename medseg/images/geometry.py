@@ -57,7 +57,8 @@ class Geometry:
     def corners(self) -> NDArray[np.float64]:
         """The world positions (RAS+ mm) of the eight corner voxels' centres, shape (8, 3)."""
         indices = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij")).reshape(3, -1)
-        return (self.affine[:3, :3] @ indices + self.affine[:3, 3:]).T
+        corners: NDArray[np.float64] = (self.affine[:3, :3] @ indices + self.affine[:3, 3:]).T
+        return corners
 
     def agrees_with(self, other: Geometry, *, tolerance_mm: float = 1e-3) -> bool:
         """Whether the shapes are equal and every corner lies within `tolerance_mm` of the other's."""

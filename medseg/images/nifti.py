@@ -18,6 +18,7 @@ _AGREEMENT_MM = 1.0  # sform is float32 and qform a quaternion: equal ones diffe
 _READ_ERRORS = (
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
+    nib.wrapstruct.WrapStructError,
     OSError,
     EOFError,
     ValueError,
@@ -29,9 +30,7 @@ _READ_ERRORS = (
 def is_nifti(path: Path) -> bool:
     """Whether the content of a file is NIfTI-1 or NIfTI-2, gzipped or not, whatever its name."""
     try:
-        with path.open("rb") as stream:
-            head = stream.read(2)
-        with gzip.open(path, "rb") if head == b"\x1f\x8b" else path.open("rb") as stream:
+        with gzip.open(path, "rb") if _is_gzipped(path) else path.open("rb") as stream:
             header = stream.read(348)
     except (OSError, EOFError, zlib.error):
         return False
@@ -74,17 +73,20 @@ def read_nifti_geometry(path: Path) -> Geometry:
     return _geometry(_open(path), path)
 
 
+def _is_gzipped(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
 def _open(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise ImageError(f"{path}: an empty file of 0 bytes; fetch or convert it again")
     # nibabel decides by suffix; the content decides here.
-    gzipped = path.open("rb").read(2) == b"\x1f\x8b"
+    gzipped = _is_gzipped(path)
     try:
         if gzipped == path.name.endswith(".gz") and path.name.endswith((".nii", ".nii.gz")):
             return nib.load(path)
-        stream: Any = gzip.open(path) if gzipped else path.open("rb")
-        with stream:
-            content = stream.read()
+        content = gzip.decompress(path.read_bytes()) if gzipped else path.read_bytes()
         kind = nib.Nifti2Image if content[4:7] in (b"n+2", b"ni2") else nib.Nifti1Image
         return kind.from_bytes(content)
     except _READ_ERRORS as error:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from medseg.files import replacing
 from medseg.images.geometry import Geometry
@@ -62,7 +62,7 @@ def write_dicom_series(
 def _slice(modality: str, seed: str, k: int) -> FileDataset:
     """Everything of one slice but its place and pixels."""
 
-    def uid(*parts: str) -> str:
+    def uid(*parts: str) -> UID:
         return generate_uid(entropy_srcs=[seed, modality, *parts])
 
     meta = FileMetaDataset()

@@ -24,7 +24,7 @@ from medseg.errors import ImageError, MedsegError, OutputError, user_error_in
 from medseg.images import Geometry, write_labels
 from medseg.inference.rows import CaseRow, write_rows
 from medseg.inference.stages import Stages
-from medseg.pictures.overlay import Panel, contact_sheet, save
+from medseg.pictures import Panel, contact_sheet, save
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Predictor(SupervisedEvaluator):
         self._modality = metadata["network_data_format"]["inputs"]["image"].get("modality")
         self._precision = pick_precision(device, precision)
 
-    def run(self) -> None:
+    def run(self) -> None:  # type: ignore[override]
         """Segment every case, write the rows, and raise if one failed."""
         self.rows.clear()
         super().run()
@@ -141,7 +141,9 @@ class Predictor(SupervisedEvaluator):
         """Called after the last case: write the rows."""
         write_rows(self.rows, self.output_dir)
 
-    def row(self, entry: Mapping[str, Any], scan: Scan, segmentation: Segmentation, stages: Stages) -> CaseRow:
+    def row(
+        self, entry: Mapping[str, Any], scan: Scan, segmentation: Segmentation, stages: Stages
+    ) -> CaseRow:
         """What is told of a segmented case."""
         return CaseRow.of(
             entry["case"],
@@ -171,7 +173,9 @@ class Predictor(SupervisedEvaluator):
             restored = self.to_source_grid(data)["pred"]
             segmentation = np.asarray(restored[0]).astype(np.uint8)
         if segmentation.shape != scan.geometry.shape:
-            raise ImageError(f"{entry['image']}: segmented as {segmentation.shape}, read as {scan.geometry.shape}")
+            raise ImageError(
+                f"{entry['image']}: segmented as {segmentation.shape}, read as {scan.geometry.shape}"
+            )
         return scan, segmentation
 
     def write(
@@ -197,5 +201,7 @@ class Predictor(SupervisedEvaluator):
         found = set(np.unique(segmentation).tolist())
         warnings = [f"no {name} found" for value, name in self.class_names.items() if value not in found]
         if scan.modality and self._modality and scan.modality != self._modality:
-            warnings.insert(0, f"the scan's modality is {scan.modality}; this bundle was trained on {self._modality}")
+            warnings.insert(
+                0, f"the scan's modality is {scan.modality}; this bundle was trained on {self._modality}"
+            )
         return warnings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monai.transforms import AsDiscreted, Compose, Invertd
+from monai.transforms import AsDiscreted, Compose, EnsureTyped, Invertd
 
 
 def to_source_grid(preprocessing: Compose) -> Compose:
@@ -14,7 +14,10 @@ def to_source_grid(preprocessing: Compose) -> Compose:
     """
     return Compose(
         [
-            Invertd(keys="pred", transform=preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True),
+            EnsureTyped(keys="pred", track_meta=True),  # Invertd passes plain tensors by with a warning
+            Invertd(
+                keys="pred", transform=preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True
+            ),
             AsDiscreted(keys="pred", argmax=True),
         ]
     )

@@ -68,7 +68,9 @@ def score_case(
         ValueError: if shapes or spacing do not fit.
     """
     if label.shape != segmentation.shape or len(spacing) != label.ndim:
-        raise ValueError(f"label {label.shape}, segmentation {segmentation.shape} and spacing {spacing} do not fit")
+        raise ValueError(
+            f"label {label.shape}, segmentation {segmentation.shape} and spacing {spacing} do not fit"
+        )
     voxel_ml = float(np.prod(spacing)) / 1000
     diagonal_mm = float(np.linalg.norm(np.multiply(label.shape, spacing)))
     scores = []
@@ -77,7 +79,12 @@ def score_case(
         volumes = {"label_ml": float(true.sum()) * voxel_ml, "segmentation_ml": float(mine.sum()) * voxel_ml}
         if true.any() and mine.any():
             distances = surface_distances(true, mine, spacing=spacing)
-            numbers = (dice(true, mine), iou(true, mine), distances.hd95_mm(), distances.surface_dice(tolerance_mm))
+            numbers = (
+                dice(true, mine),
+                iou(true, mine),
+                distances.hd95_mm(),
+                distances.surface_dice(tolerance_mm),
+            )
             scores.append(ClassScore(name, "scored", *numbers, **volumes))
         elif true.any() or mine.any():
             outcome: Outcome = "missed" if true.any() else "false_alarm"

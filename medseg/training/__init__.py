@@ -5,7 +5,9 @@ from medseg.training.prepare import prepare
 from medseg.training.trainer import Trainer
 from medseg.training.validation import Validator
 
-bundle_prepare = takes_parts(seed="seed", output_dir="output_dir", device="device", distributed="distributed")(prepare)
+bundle_prepare = takes_parts(
+    seed="seed", output_dir="output_dir", device="device", distributed="distributed"
+)(prepare)
 
 bundle_trainer = takes_parts(
     device="device",

@@ -8,64 +8,66 @@ import time
 from datetime import timedelta
 
 from ignite.engine import Engine, Events
-from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
-from medseg.training.validation import KEY_METRIC
+from medseg.training.validation import KEY_METRIC, Validator
 
 _log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Ignite handler of a `Trainer`: epoch, loss, learning rate, latest validation, time left."""
+    """Ignite handler of a `Trainer`: epoch, loss, time left, and every validation by class."""
 
-    def attach(self, trainer: Engine) -> None:
+    def attach(self, trainer: Engine, validator: Validator) -> None:
         """Follow `trainer` from its start to its end."""
         self._validation = ""
         trainer.add_event_handler(Events.STARTED, self._start)
+        validator.add_event_handler(Events.COMPLETED, self._remember)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._line)
-        trainer.validator.add_event_handler(Events.COMPLETED, self._remember)
         if sys.stderr.isatty():
-            self._bar = Bar(
-                TextColumn("epoch {task.fields[epoch]}"),
-                BarColumn(),
-                TextColumn("{task.fields[facts]}"),
-                TimeRemainingColumn(),
-                transient=True,
-            )
-            trainer.add_event_handler(Events.STARTED, self._open_bar)
-            trainer.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
-            for event in (Events.COMPLETED, Events.EXCEPTION_RAISED, Events.TERMINATE):
-                trainer.add_event_handler(event, lambda *_: self._bar.stop())
+            _TerminalBar().attach(trainer)
 
     def _start(self, _trainer: Engine) -> None:
         self._began = time.monotonic()
 
-    def _remember(self, validator: Engine) -> None:
+    def _remember(self, validator: Validator) -> None:
         metrics = validator.state.metrics
-        prefix = f"{KEY_METRIC}/"
-        classes = ", ".join(f"{n.removeprefix(prefix)} {v:.3f}" for n, v in metrics.items() if n.startswith(prefix))
-        self._validation = f"  val Dice {metrics[KEY_METRIC]:.4f} ({classes})"
+        classes = {name.partition("/")[2]: value for name, value in metrics.items() if "/" in name}
+        listed = ", ".join(f"{name} {value:.3f}" for name, value in classes.items())
+        self._validation = f"  val Dice {metrics[KEY_METRIC]:.4f} ({listed})"
 
     def _line(self, trainer: Engine) -> None:
-        state = trainer.state
-        left = (time.monotonic() - self._began) / state.epoch * (state.max_epochs - state.epoch)
+        metrics, epoch, last = trainer.state.metrics, trainer.state.epoch, trainer.state.max_epochs or 0
+        left = (time.monotonic() - self._began) / epoch * (last - epoch)
         _log.info(
-            f"epoch {state.epoch}/{state.max_epochs}  loss {state.metrics['train_loss']:.4f}  "
-            f"{state.metrics['epoch_seconds']:.1f} s  left {timedelta(seconds=round(left))}{self._validation}"
+            f"epoch {epoch}/{last}  loss {metrics['train_loss']:.4f}  {metrics['epoch_seconds']:.1f} s  "
+            f"left {timedelta(seconds=round(left))}{self._validation}"
         )
         self._validation = ""
 
-    def _open_bar(self, trainer: Engine) -> None:
-        total = trainer.state.max_epochs * trainer.state.epoch_length
-        self._task: TaskID = self._bar.add_task("", total=total, epoch="1", facts="")
-        self._bar.start()
+
+class _TerminalBar:
+    """A bar of all iterations below the epochs' lines."""
+
+    def attach(self, trainer: Engine) -> None:
+        self._bar = Bar(
+            TextColumn("epoch {task.fields[epoch]}  loss {task.fields[loss]}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, epoch="1", loss="-")
+        trainer.add_event_handler(Events.STARTED, lambda _: self._bar.start())
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
+        for end in (Events.COMPLETED, Events.EXCEPTION_RAISED):
+            trainer.add_event_handler(end, lambda *_: self._bar.stop())
 
     def _advance(self, trainer: Engine) -> None:
         state = trainer.state
-        facts = f"loss {float(state.output['loss']):.3f}" if state.iteration % 10 == 1 else None
+        total = (state.max_epochs or 0) * (state.epoch_length or 0)
         self._bar.update(
-            self._task,
-            advance=1,
-            epoch=f"{state.epoch}/{state.max_epochs}",
-            **({"facts": facts} if facts else {}),
+            self._task, completed=state.iteration, total=total, epoch=f"{state.epoch}/{state.max_epochs}"
         )
+        if state.iteration % 10 == 1:  # reading the loss waits for the GPU
+            self._bar.update(self._task, loss=f"{float(state.output['loss']):.3f}")  # type: ignore[index]

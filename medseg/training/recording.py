@@ -17,8 +17,10 @@ from medseg import __version__
 from medseg.bundle.metadata import class_colours, class_names
 from medseg.bundle.running import running_workflow
 from medseg.files import write_text
-from medseg.pictures.overlay import Panel, contact_sheet, save
+from medseg.pictures import Panel, contact_sheet, save
+from medseg.training.checkpoint import BestAndLast
 from medseg.training.tracking import Tracker, public_config
+from medseg.training.validation import Validator
 
 _log = logging.getLogger(__name__)
 
@@ -50,12 +52,12 @@ class Recording:
         self._tracker: Tracker | None = None
         self._painter = ThreadPoolExecutor(max_workers=1)  # a picture takes longer than an iteration
 
-    def attach(self, trainer: Engine) -> None:
+    def attach(self, trainer: Engine, validator: Validator, checkpoint: BestAndLast) -> None:
         """Record `trainer` from its start on; `finish` ends the record."""
         trainer.add_event_handler(Events.STARTED, self._start)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._epoch)
-        trainer.validator.add_event_handler(Events.COMPLETED, self._validated, trainer)
-        self._checkpoint = trainer.checkpoint
+        validator.add_event_handler(Events.COMPLETED, self._validated, trainer)
+        self._checkpoint = checkpoint
 
     def _start(self, trainer: Engine) -> None:
         workflow = running_workflow()
@@ -81,7 +83,7 @@ class Recording:
             values = {name: trainer.state.metrics[name] for name in _EPOCH_METRICS}
             self._tracker.metrics(values, epoch=trainer.state.epoch)
 
-    def _validated(self, validator: Engine, trainer: Engine) -> None:
+    def _validated(self, validator: Validator, trainer: Engine) -> None:
         epoch = trainer.state.epoch
         if self._tracker is not None:
             self._tracker.metrics(dict(validator.state.metrics), epoch=epoch)
@@ -119,7 +121,9 @@ class Recording:
             return
         if self._checkpoint.best_path.is_file() and self._checkpoint.best_epoch:
             self._tracker.artifact(self._checkpoint.best_path, "model")
-            self._tracker.metrics({"best_val_dice": self._checkpoint.best_metric}, epoch=self._checkpoint.best_epoch)
+            self._tracker.metrics(
+                {"best_val_dice": self._checkpoint.best_metric}, epoch=self._checkpoint.best_epoch
+            )
         self._tracker.finish(status)
         if self._tracker.ui_command is not None:
             _log.info(f"see the run: {self._tracker.ui_command}")
@@ -127,4 +131,9 @@ class Recording:
 
 def _environment() -> str:
     packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}, key=str.lower)
-    return "\n".join([f"# Python {platform.python_version()} on {platform.system()} {platform.machine()}", *packages]) + "\n"
+    return (
+        "\n".join(
+            [f"# Python {platform.python_version()} on {platform.system()} {platform.machine()}", *packages]
+        )
+        + "\n"
+    )

@@ -40,7 +40,8 @@ def public_params(config: Mapping[str, object]) -> dict[str, str]:
     """
     return {
         "/".join(map(_word, keys))[:_KEY_LENGTH]: text[:_VALUE_LENGTH]
-        for keys, text in _leaves((), public_config(config))
+        for key, value in public_config(config).items()
+        for keys, text in _leaves((key,), value)
     }
 
 

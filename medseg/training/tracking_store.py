@@ -162,9 +162,13 @@ class Store:
                 self._experiment_id, start_time=self._start_ms, tags=self._tags, run_name=self._run_name
             )
             self._run_id = run.info.run_id
+        with contextlib.suppress(MlflowException):  # a courtesy to other runs; this one is open
+            self._close_orphans()
+
+    def params(self) -> None:
+        """Log the parameters."""
         for first in range(0, len(self._params), _PARAMS_PER_CALL):
             self._client.log_batch(self._run_id, params=self._params[first : first + _PARAMS_PER_CALL])
-        self._close_orphans()
 
     def measures(self, measures: Sequence[Measure]) -> None:
         """Log at most 1000 numbers."""

@@ -30,6 +30,10 @@ class Opening(NamedTuple):
     """Make the run; before all else."""
 
 
+class Params(NamedTuple):
+    """Log the parameters of the run."""
+
+
 class File(NamedTuple):
     """Log a file, as it is when its turn comes."""
 
@@ -51,7 +55,7 @@ class Closing(NamedTuple):
     note: str | None
 
 
-Job = Opening | Measure | File | Text | Closing
+Job = Opening | Params | Measure | File | Text | Closing
 
 
 class Worker(threading.Thread):
@@ -65,7 +69,7 @@ class Worker(threading.Thread):
         super().__init__(name="medseg-tracking", daemon=True)
         self.queue: SimpleQueue[Job] = SimpleQueue()  # its `put` may be called from a signal handler
         self.ending = threading.Event()
-        self._waiting: deque[Job] = deque([Opening()])
+        self._waiting: deque[Job] = deque([Opening(), Params()])
         self._store = store
         self._chances = 1 if store.is_server else 3
         self._silent = False
@@ -123,6 +127,8 @@ class Worker(threading.Thread):
         match batch[0]:
             case Opening():
                 self._store.open()
+            case Params():
+                self._store.params()
             case Measure():
                 self._store.measures([job for job in batch if isinstance(job, Measure)])
             case File(path, folder) as job:
@@ -159,6 +165,8 @@ def _name_of(job: Job) -> str:
     match job:
         case Opening():
             return "this run"
+        case Params():
+            return "the config"
         case Measure(name=name):
             return name
         case File(path=path):
@@ -171,17 +179,17 @@ def _name_of(job: Job) -> str:
 
 @contextlib.contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Hide what MLflow and urllib3 log in this thread: every retry at length, and once is enough."""
+    """Hide what MLflow and urllib3 log in this thread: every retry at length, where once is enough."""
     thread = threading.get_ident()
 
-    def of_another_thread(record: logging.LogRecord) -> bool:
-        return record.thread != thread
+    def worth_reading(record: logging.LogRecord) -> bool:
+        return record.thread != thread or record.name == logger.name
 
     places = [*logging.getLogger("mlflow").handlers, logging.getLogger("urllib3.connectionpool")]
     for place in places:
-        place.addFilter(of_another_thread)
+        place.addFilter(worth_reading)
     try:
         yield
     finally:
         for place in places:
-            place.removeFilter(of_another_thread)
+            place.removeFilter(worth_reading)

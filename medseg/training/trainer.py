@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +29,7 @@ from medseg.training.prepare import leave_processes, rank, world_size
 from medseg.training.progress import Progress
 from medseg.training.recording import Recording
 from medseg.training.validation import KEY_METRIC, Validator
+
 
 class Trainer(SupervisedTrainer):
     """MONAI trainer with everything a run needs: precision, schedule, validation, checkpoints, tracking.
@@ -72,7 +73,7 @@ class Trainer(SupervisedTrainer):
         batch_size: int,
         network: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        loss: torch.nn.modules.loss._Loss,
         validator: Validator,
         val_interval: int,
         output_dir: str,
@@ -123,8 +124,8 @@ class Trainer(SupervisedTrainer):
             },
         )
         if rank() == 0:
-            self._recording.attach(self)
-            Progress().attach(self)
+            self._recording.attach(self, validator, self.checkpoint)
+            Progress().attach(self, validator)
 
     def _attach(self, val_interval: int) -> None:
         self.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
@@ -132,7 +133,9 @@ class Trainer(SupervisedTrainer):
         if rank() == 0:
             self.checkpoint.attach(self)
         self.add_event_handler(
-            Events.EPOCH_COMPLETED(event_filter=lambda _, e: e % val_interval == 0 or e == self.state.max_epochs),
+            Events.EPOCH_COMPLETED(
+                event_filter=lambda _, e: e % val_interval == 0 or e == self.state.max_epochs
+            ),
             lambda _: self.validator.run(self.state.epoch),
         )
 
@@ -154,9 +157,10 @@ class Trainer(SupervisedTrainer):
 
     def _loss(self, output: Any, label: torch.Tensor) -> torch.Tensor:
         if isinstance(output, torch.Tensor) and output.ndim == label.ndim:
-            return self.loss_function(output.float(), label)
+            loss: torch.Tensor = self.loss_function(output.float(), label)
+            return loss
         heads = torch.unbind(output, dim=1) if isinstance(output, torch.Tensor) else output
-        loss: torch.Tensor = self._heads_loss([head.float() for head in heads], label)
+        loss = self._heads_loss([head.float() for head in heads], label)
         return loss
 
     def _start_epoch(self, _engine: Engine) -> None:
@@ -188,13 +192,15 @@ class Trainer(SupervisedTrainer):
             "mlflow_run": self._recording.run_id,
         }
 
-    def run(self) -> None:
+    def run(self) -> None:  # type: ignore[override]
         """Train; on the way out mark the MLflow run as what became of it."""
         previous = signal.signal(signal.SIGTERM, _terminate) if _in_main_thread() else None
         try:
             super().run()
         except BaseException as error:
-            self._recording.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+            self._recording.finish(
+                "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
+            )
             raise
         else:
             self._recording.finish("FINISHED")

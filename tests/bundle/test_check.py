@@ -71,8 +71,10 @@ def test_valid_overrides_run_and_the_bundle_knows_its_folder(bundle: Path) -> No
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_unknown_override_is_named(runner: Any, bundle: Path, overrides: dict[str, Any], message: str) -> None:
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+def test_unknown_override_is_named(
+    runner: Any, bundle: Path, overrides: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Exception) as caught:
         runner(bundle, [], overrides)
     assert str(user_error_in(caught.value)) == message
 
@@ -82,7 +84,7 @@ def test_unknown_override_is_named(runner: Any, bundle: Path, overrides: dict[st
 def test_misspelt_key_in_a_layer_is_named_with_its_file(runner: Any, bundle: Path, tmp_path: Path) -> None:
     layer = tmp_path / "layer.yaml"
     layer.write_text("max_epoch: 3\n")
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+    with pytest.raises(Exception) as caught:
         runner(bundle, [layer], {})
     assert str(user_error_in(caught.value)) == f"{layer}: unknown id 'max_epoch'; did you mean 'max_epochs'?"
 

@@ -12,10 +12,15 @@ from medseg.errors import BundleError
 
 METADATA: dict[str, Any] = {
     "classes": {
-        "liver": {"colour": [180, 120, 60], "code": {"value": "10200004", "scheme": "SCT", "meaning": "Liver"}},
+        "liver": {
+            "colour": [180, 120, 60],
+            "code": {"value": "10200004", "scheme": "SCT", "meaning": "Liver"},
+        },
         "spleen": {"colour": [200, 60, 200]},
     },
-    "network_data_format": {"outputs": {"pred": {"channel_def": {"0": "background", "2": "liver", "1": "spleen"}}}},
+    "network_data_format": {
+        "outputs": {"pred": {"channel_def": {"0": "background", "2": "liver", "1": "spleen"}}}
+    },
 }
 
 

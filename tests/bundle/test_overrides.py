@@ -15,7 +15,11 @@ def test_values_are_read_as_monai_reads_them() -> None:
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["stray"], "'stray': expected --ID VALUE"), (["--a"], "--a: has no value"), (["--a", "--b", "1"], "--a: has no")],
+    [
+        (["stray"], "'stray': expected --ID VALUE"),
+        (["--a"], "--a: has no value"),
+        (["--a", "--b", "1"], "--a: has no"),
+    ],
 )
 def test_words_that_are_no_overrides_are_named(words: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from medseg.bundle.weights import load_weights, save_weights
-from medseg.errors import BundleError, OutputError
+from medseg.errors import BundleError
 
 
 def test_weights_are_read_with_weights_only(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_file_of_something_else_is_named(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
     save_weights(torch.nn.Linear(3, 2), tmp_path / "model.pt")
-    with pytest.raises(BundleError, match="do not fit the bundle's network_def: .*size mismatch"):
+    with pytest.raises(BundleError, match=r"do not fit the bundle's network_def: .*size mismatch"):
         load_weights(torch.nn.Linear(4, 2), tmp_path / "model.pt")
 
 
@@ -57,7 +57,9 @@ except OutputError as error:
 def test_full_disk_is_one_clear_error_and_leaves_the_old_weights(tmp_path: Path) -> None:
     target = tmp_path / "model.pt"
     target.write_bytes(b"old")
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(target)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(target)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith(f"{target}: cannot be written")
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]

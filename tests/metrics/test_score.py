@@ -15,7 +15,9 @@ from medseg.metrics import dice, iou, score_case
 NAMES = {1: "liver", 2: "spleen"}
 
 
-def scored(label: NDArray[np.int64], segmentation: NDArray[np.int64], spacing: tuple[float, ...] = (1, 1, 1)) -> dict:  # type: ignore[type-arg]
+def scored(
+    label: NDArray[np.int64], segmentation: NDArray[np.int64], spacing: tuple[float, ...] = (1, 1, 1)
+) -> dict:  # type: ignore[type-arg]
     scores = score_case(label, segmentation, spacing=spacing, class_names=NAMES, tolerance_mm=1.0)
     return {score.class_name: score for score in scores}
 
@@ -38,10 +40,10 @@ def test_perfect_segmentation() -> None:
     assert liver.label_ml == liver.segmentation_ml == pytest.approx(64 * 10 / 1000)
 
 
-@pytest.mark.parametrize(
-    ("label", "segmentation", "outcome"), [(1, 0, "missed"), (0, 1, "false_alarm")]
-)
-def test_missed_and_invented_structures_cost_the_worst_case(label: int, segmentation: int, outcome: str) -> None:
+@pytest.mark.parametrize(("label", "segmentation", "outcome"), [(1, 0, "missed"), (0, 1, "false_alarm")])
+def test_missed_and_invented_structures_cost_the_worst_case(
+    label: int, segmentation: int, outcome: str
+) -> None:
     liver = scored(box(label), box(segmentation), spacing=(1, 2, 2))["liver"]
     assert liver.outcome == outcome
     assert (liver.dice, liver.iou, liver.surface_dice) == (0, 0, 0)
@@ -50,7 +52,10 @@ def test_missed_and_invented_structures_cost_the_worst_case(label: int, segmenta
 
 def test_class_in_neither_has_no_scores() -> None:
     spleen = scored(box(1), box(1))["spleen"]
-    assert (spleen.outcome, spleen.dice, spleen.iou, spleen.hd95_mm, spleen.surface_dice) == ("absent", *[None] * 4)
+    assert (spleen.outcome, spleen.dice, spleen.iou, spleen.hd95_mm, spleen.surface_dice) == (
+        "absent",
+        *[None] * 4,
+    )
 
 
 @settings(max_examples=30, deadline=None)

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,13 +109,16 @@ def test_logs_all_of_a_training(folder: Path) -> None:
     run = run_of(tracker)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "first")
     assert run.data.params == {"train/lr": "0.0003", "dataset_dir": "<local path>"}
-    assert run.data.tags.items() >= {
-        "bundle": "liver",
-        "device": "cpu",
-        "mlflow.source.name": "liver",
-        "mlflow.source.git.commit": "0123abc",
-        "mlflow.note.content": "Best Dice **0.8**",
-    }.items()
+    assert (
+        run.data.tags.items()
+        >= {
+            "bundle": "liver",
+            "device": "cpu",
+            "mlflow.source.name": "liver",
+            "mlflow.source.git.commit": "0123abc",
+            "mlflow.note.content": "Best Dice **0.8**",
+        }.items()
+    )
     assert epochs_of(tracker, "train_loss") == {1: 0.5, 2: 0.4}
     assert epochs_of(tracker, "dice/liver").keys() == {1, 2}
     assert files_of(tracker) == {"config.yaml": "lr: 3.0e-4\n"}
@@ -147,7 +149,9 @@ def test_makes_its_database_in_a_folder_of_any_name(
     assert {path.name for path in (tmp_path / name).iterdir()} == {".mlflow.db.lock", "mlflow.db", "mlruns"}
 
 
-def test_given_uri_wins_over_environment_wins_over_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_uri_wins_over_environment_wins_over_default(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert full_uri(None) == f"sqlite:///{folder}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
     assert full_uri(None) == "http://server:5000"
@@ -169,12 +173,19 @@ def test_refuses_a_folder_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_training_is_one_clean_run(tmp_path: Path) -> None:
     quiet = ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY")
-    environment = {key: value for key, value in os.environ.items() if key not in (*quiet, "MLFLOW_TRACKING_URI")}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in (*quiet, "MLFLOW_TRACKING_URI")
+    }
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    subprocess.run([sys.executable, SEVERAL_TRAININGS], cwd=tmp_path, env=environment, check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, SEVERAL_TRAININGS], cwd=tmp_path, env=environment, check=True, timeout=120
+    )
 
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
-    runs = {run.info.run_name: run for run in client.search_runs([client.get_experiment_by_name("liver").experiment_id])}
+    runs = {
+        run.info.run_name: run
+        for run in client.search_runs([client.get_experiment_by_name("liver").experiment_id])
+    }
     assert {name: run.info.status for name, run in runs.items()} == {
         "first": "FINISHED",
         "second": "FINISHED",
@@ -224,7 +235,11 @@ def test_leaves_the_runs_of_living_processes_alone(folder: Path) -> None:
     wait_until(lambda: first.run_id and second.run_id)
     third = start()
     third.finish("FINISHED")
-    assert [run_of(tracker).info.status for tracker in (first, second, third)] == ["RUNNING", "RUNNING", "FINISHED"]
+    assert [run_of(tracker).info.status for tracker in (first, second, third)] == [
+        "RUNNING",
+        "RUNNING",
+        "FINISHED",
+    ]
     first.finish("FINISHED")
     second.finish("KILLED")
     assert run_of(first).info.status == "FINISHED"
@@ -320,7 +335,9 @@ def test_a_busy_database_loses_nothing(
     assert all("database is locked" in message for message in warnings_in(caplog))
 
 
-def test_a_lost_reply_makes_no_second_run(folder: Path, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_reply_makes_no_second_run(
+    folder: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     create_run = MlflowClient.create_run
     calls = []
 
@@ -360,11 +377,82 @@ def test_a_server_that_accepts_and_never_answers(impatient: None, caplog: pytest
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Callable[[], str]]:
-    """Call it to start a real server, which keeps its port and its runs over several starts."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    uri = f"http://127.0.0.1:{port}"
-    ...
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    yield server
+    server.kill()
+
+
+class Server:
+    """A real MLflow server, not started yet, that keeps its runs in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        where = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--workers", "1"]
+        where += [
+            "--artifacts-destination",
+            str(self.folder),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
+        lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self.folder / "server.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", *where],
+                env={**os.environ, **lean},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def test_a_server_that_comes_late_and_dies_early(
+    folder: Path,
+    server: Server,
+    impatient: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(tracking_store, "_ANSWER_S", 5)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///not this one.db")
+    kept = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+
+    tracker = start(server.uri)
+    tracker.metrics({"train_loss": 0.5}, epoch=1)
+    wait_until(lambda: warnings_in(caplog))
+    assert tracker.run_id is None
+
+    server.start()
+    wait_until(lambda: tracker.run_id)
+    tracker.text("config.yaml", "lr: 1\n")
+    other = start(server.uri, run_name="other")
+    other.metrics({"train_loss": 0.1}, epoch=1)
+    other.finish("FINISHED")
+    assert kept.get_run(other.run_id).info.status == "FINISHED"
+    assert kept.get_run(other.run_id).data.metrics == {"train_loss": 0.1}
+    wait_until(lambda: kept.get_run(tracker.run_id).data.metrics == {"train_loss": 0.5})
+    wait_until(lambda: [*folder.rglob("config.yaml")])
+    assert len(warnings_in(caplog)) == 1
+
+    server.kill()
+    tracker.metrics({"train_loss": 0.4}, epoch=2)
+    wait_until(lambda: len(warnings_in(caplog)) == 2)
+    tracker.finish("FINISHED")
+    assert kept.get_run(tracker.run_id).info.status == "RUNNING"
+    assert all("does not answer, training goes on" in message for message in warnings_in(caplog))
+    assert not (folder / "not this one.db").exists()
+    assert tracker.ui_command is None
+    assert tracker.url is not None and tracker.url.startswith(f"{server.uri}/#/experiments/")
