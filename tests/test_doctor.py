@@ -32,17 +32,13 @@ def required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 class TestVersions:
-    def test_tested_version_is_fine_whatever_its_build(
-        self, required: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_tested_version_is_fine_whatever_its_build(self, required: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         required.write_text("# comment\ntorch==2.13.0\n")
         monkeypatch.setattr(metadata, "version", lambda _: "2.13.0+cu126")
         found = versions.package_versions()
         assert not found.amiss and "2.13.0+cu126" in found.value
 
-    def test_other_version_is_named_with_the_tested_one(
-        self, required: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_other_version_is_named_with_the_tested_one(self, required: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         required.write_text("torch==2.13.0\n")
         monkeypatch.setattr(metadata, "version", lambda _: "2.9.0")
         found = versions.package_versions()

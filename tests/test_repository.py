@@ -94,8 +94,4 @@ def test_wheel_finds_what_it_carries(tmp_path: Path) -> None:
 def files_of(path: Path) -> set[Path]:
     if path.is_file():
         return {Path(path.name)}
-    return {
-        file.relative_to(path)
-        for file in path.rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
-    }
+    return {file.relative_to(path) for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts}

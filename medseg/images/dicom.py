@@ -176,19 +176,33 @@ def _step(path: Path, slices: Sequence[pydicom.Dataset]) -> NDArray[np.float64]:
 
 
 def _pixels(file: Path) -> NDArray[Any]:
+    """One slice (row, column) after its rescale."""
     try:
         dataset = pydicom.dcmread(file)
         stored = dataset.pixel_array
     except (RuntimeError, NotImplementedError, ModuleNotFoundError) as error:
-        syntax = pydicom.dcmread(file, stop_before_pixels=True).file_meta.get("TransferSyntaxUID")
-        name = getattr(syntax, "name", "unknown")
-        raise ImageError(f"{file}: its compression ({name}) cannot be decoded here; see `medseg doctor`") from error
+        return _decoded_by_gdcm(file, error)
     except (AttributeError, ValueError, EOFError, OSError) as error:
         raise ImageError(f"{file}: its pixels are truncated or damaged; fetch it again") from error
     slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
     if (slope, intercept) == (1.0, 0.0):
         return stored
     return stored.astype(np.float64) * slope + intercept
+
+
+def _decoded_by_gdcm(file: Path, reason: Exception) -> NDArray[Any]:
+    """One slice that pydicom has no decoder for (JPEG lossless, JPEG-LS), rescaled, by SimpleITK's GDCM."""
+    import SimpleITK as sitk  # not where it can be spared: 50 MB
+
+    header = pydicom.dcmread(file, stop_before_pixels=True)
+    try:
+        if header.get("PhotometricInterpretation") != "MONOCHROME2":  # GDCM inverts MONOCHROME1
+            raise RuntimeError("no decoder keeps its values")
+        plane: NDArray[Any] = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))[0]
+    except RuntimeError:
+        name = getattr(header.file_meta.get("TransferSyntaxUID"), "name", "unknown")
+        raise ImageError(f"{file}: its compression ({name}) cannot be decoded here; see `medseg doctor`") from reason
+    return plane
 
 
 def _directions(header: pydicom.Dataset) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ LOCAL_PATH = "<local path>"
 _PATH_KEY = re.compile(r"(^|_)(dir|path|file|filename|folder|root|input|output)$")
 # Where an absolute path begins: after a blank, a quote or a bracket; `a / b` and `http://x/y` hold none.
 _ABSOLUTE = r"(?:^|(?<=[\s'\"=(,\[{]))(?:/(?=[^/\s])|~[\w.-]*/|[A-Za-z]:[\\/](?!/)|\\\\|file:)"
-_HIDDEN = re.compile(_ABSOLUTE + r"[^'\"\n]*?(?=: |['\"\n]|$)|[^\s'\"]+[\\/][^\s'\":]*")
+_HIDDEN = re.compile(_ABSOLUTE + r"[^'\"\n]*?(?=: |['\"\n]|$)|(?!\d+/\d)[^\s'\"]+[\\/][^\s'\":]*")
 _KEY_LENGTH = 250
 _VALUE_LENGTH = 6000
 
@@ -39,7 +39,7 @@ def public_params(config: Mapping[str, object]) -> dict[str, str]:
     A list of plain values is one parameter; a list that holds mappings is one per entry, by index.
     """
     return {
-        "/".join(map(_word, keys))[:_KEY_LENGTH]: text[:_VALUE_LENGTH]
+        metric_name(*keys): text[:_VALUE_LENGTH]
         for key, value in public_config(config).items()
         for keys, text in _leaves((key,), value)
     }
@@ -55,7 +55,7 @@ def metric_name(*parts: str) -> str:
 
     Whatever MLflow refuses in a name becomes `_`, a `/` or `:` within a part as well.
     """
-    return "/".join(map(_word, parts))[:_KEY_LENGTH]
+    return "/".join(map(_word, parts))[:_KEY_LENGTH].rstrip("/ ")
 
 
 def _word(part: str) -> str:

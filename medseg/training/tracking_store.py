@@ -11,17 +11,19 @@ import getpass
 import importlib
 import os
 import shlex
+import ssl
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import filelock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
-from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.rest_utils import http_request
 
 from medseg.training.tracking_owner import has_ended, machine, this_process
 from medseg.training.tracking_uri import (
@@ -29,7 +31,7 @@ from medseg.training.tracking_uri import (
     artifact_folder,
     sqlite_file,
     sqlite_uri,
-    without_password,
+    without_user,
 )
 
 # What a user may set as well. MLflow's own 120 s and 7 retries keep a training waiting for minutes; a slow
@@ -97,8 +99,9 @@ class Store:
         self._tried = False
         if sqlite_file(uri):
             # Not in the thread that calls `open`: a loader process forked during an import hangs for ever.
-            importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
-            importlib.import_module("alembic.command")
+            with contextlib.suppress(ImportError):
+                importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
+                importlib.import_module("alembic.command")
 
     @property
     def run_id(self) -> str | None:
@@ -115,7 +118,7 @@ class Store:
         """The page of the run: on its server, or while `ui_command` runs; None until there is a run."""
         if not self._run_id or not (self.is_server or self.ui_command):
             return None
-        server = without_password(self.uri).rstrip("/") if self.is_server else "http://127.0.0.1:5000"
+        server = without_user(self.uri).rstrip("/") if self.is_server else "http://127.0.0.1:5000"
         # Left to itself MLflow 3 opens an experiment on a page about chat traces.
         page = f"experiments/{self._experiment_id}/runs/{self._run_id}/model-metrics"
         return f"{server}/#/{page}?workflowType=machine_learning"
@@ -126,16 +129,20 @@ class Store:
             busy = getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE"
             return not busy and not isinstance(error, filelock.Timeout)
         try:
-            http_request(get_default_host_creds(self.uri), "/health", "GET", timeout=_ANSWER_S, max_retries=0)
-        except MlflowException:
+            with urlopen(f"{without_user(self.uri).rstrip('/')}/health", timeout=_ANSWER_S):
+                return True
+        except HTTPError as refusal:
+            return refusal.code < 500
+        except URLError as failure:  # whether a certificate will do is up to MLflow's own settings
+            return isinstance(failure.reason, ssl.SSLError)
+        except (OSError, HTTPException):
             return False
-        return True
 
-    def silence(self, error: Exception) -> str:
+    def trouble(self, error: Exception) -> str:
         """Say what is wrong with a store that cannot be used now, and what to do about it."""
         if self.is_server:
             return (
-                f"tracking server {without_password(self.uri)} does not answer, training goes on without it: "
+                f"tracking server {without_user(self.uri)} does not answer, training goes on without it: "
                 "start it, or name another by tracking_uri or MLFLOW_TRACKING_URI"
             )
         reason = str(error).strip().partition("\n")[0][:300]
@@ -191,23 +198,24 @@ class Store:
 
     def _find_or_make_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._experiment)
-        if found is None:
-            with contextlib.suppress(MlflowException):  # another training may be making it right now
-                self._client.create_experiment(
-                    self._experiment,
-                    artifact_location=artifact_folder(self.uri, self._experiment),
-                    tags={"mlflow.experimentKind": "custom_model_development"},
-                )
-            found = self._client.get_experiment_by_name(self._experiment)
-        if found is None:
-            raise MlflowException(f"the experiment {self._experiment!r} cannot be made")
-        return str(found.experiment_id)
+        if found is not None:
+            return str(found.experiment_id)
+        try:
+            made = self._client.create_experiment(
+                self._experiment,
+                artifact_location=artifact_folder(self.uri, self._experiment),
+                tags={"mlflow.experimentKind": "custom_model_development"},
+            )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another training has just made it
+                raise
+            return str(self._client.get_experiment_by_name(self._experiment).experiment_id)
+        return str(made)
 
     def _find_own_run(self) -> str:
-        owned = (
-            f"tags.`{_OWNER_TAG}` = '{self._tags[_OWNER_TAG]}' AND attributes.start_time = {self._start_ms}"
-        )
-        runs = self._client.search_runs([self._experiment_id], owned)
+        owner = self._tags[_OWNER_TAG]
+        own = f"tags.`{_OWNER_TAG}` = '{owner}' AND attributes.start_time = {self._start_ms}"
+        runs = self._client.search_runs([self._experiment_id], own)
         return str(runs[0].info.run_id) if runs else ""
 
     def _close_orphans(self) -> None:

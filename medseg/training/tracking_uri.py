@@ -72,9 +72,9 @@ def alone_with(database: Path | None) -> Iterator[None]:
         yield
 
 
-def without_password(text: str) -> str:
-    """Return `text` with user and password hidden in every URI in it."""
-    return re.sub(r"(?<=://)[^/\s]*@", "***@", text)
+def without_user(text: str) -> str:
+    """Return `text` with user and password taken out of every URI in it."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
 def _escaped(path: Path) -> str:

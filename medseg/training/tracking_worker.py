@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Literal, NamedTuple
 
 from medseg.training.tracking_store import Measure, NoAnswerError, Store
-from medseg.training.tracking_uri import without_password
+from medseg.training.tracking_uri import without_user
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Worker(threading.Thread):
         """Warn that `job` is not logged, once for each kind of job."""
         if type(job) not in self._complained:
             self._complained.add(type(job))
-            reason = without_password(str(error).strip().partition("\n")[0][:300])
+            reason = without_user(str(error).strip().partition("\n")[0][:300])
             logger.warning(f"tracking: {_name_of(job)} is not logged, training goes on: {reason}")
 
     def _gather(self) -> None:
@@ -142,7 +142,7 @@ class Worker(threading.Thread):
     def _wait_for_answer(self, error: Exception) -> None:
         if not self._silent:
             self._silent = True
-            logger.warning(self._store.silence(error))
+            logger.warning(self._store.trouble(error))
         if self.ending.is_set():
             self._chances -= 1
             if not self._chances:

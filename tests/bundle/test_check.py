@@ -71,9 +71,7 @@ def test_valid_overrides_run_and_the_bundle_knows_its_folder(bundle: Path) -> No
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_unknown_override_is_named(
-    runner: Any, bundle: Path, overrides: dict[str, Any], message: str
-) -> None:
+def test_unknown_override_is_named(runner: Any, bundle: Path, overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(Exception) as caught:
         runner(bundle, [], overrides)
     assert str(user_error_in(caught.value)) == message

@@ -18,9 +18,7 @@ METADATA: dict[str, Any] = {
         },
         "spleen": {"colour": [200, 60, 200]},
     },
-    "network_data_format": {
-        "outputs": {"pred": {"channel_def": {"0": "background", "2": "liver", "1": "spleen"}}}
-    },
+    "network_data_format": {"outputs": {"pred": {"channel_def": {"0": "background", "2": "liver", "1": "spleen"}}}},
 }
 
 

@@ -56,9 +56,7 @@ def test_same_bundle_gives_the_same_file(bundle: Path, tmp_path: Path) -> None:
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "missing", ["LICENSE", "configs/inference.yaml", "docs/README.md", "models/model.pt"]
-)
+@pytest.mark.parametrize("missing", ["LICENSE", "configs/inference.yaml", "docs/README.md", "models/model.pt"])
 def test_missing_part_is_named_and_nothing_written(bundle: Path, tmp_path: Path, missing: str) -> None:
     (bundle / missing).unlink()
     with pytest.raises(BundleError, match=missing):

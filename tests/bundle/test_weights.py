@@ -57,9 +57,7 @@ except OutputError as error:
 def test_full_disk_is_one_clear_error_and_leaves_the_old_weights(tmp_path: Path) -> None:
     target = tmp_path / "model.pt"
     target.write_bytes(b"old")
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(target)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(target)], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"{target}: cannot be written")
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]

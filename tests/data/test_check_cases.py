@@ -107,9 +107,7 @@ def test_the_first_of_several_problems_is_named_and_the_others_counted(tmp_path:
     for name, values in (("a", (0, 1)), ("b", (9,)), ("c", (8,)), ("d", (0,)), ("e", (7,))):
         write_case(tmp_path, name, values=values)
 
-    with pytest.raises(
-        DatasetError, match=r"labels/b.nii.gz holds the value 9: .* \(2 other cases have problems"
-    ):
+    with pytest.raises(DatasetError, match=r"labels/b.nii.gz holds the value 9: .* \(2 other cases have problems"):
         check_cases(find_cases(tmp_path), class_names=CLASSES)
     with pytest.raises(DatasetError, match=r"labels/c.nii.gz holds .* \(1 other case has problems too\)"):
         check_cases(find_cases(tmp_path)[2:], class_names=CLASSES)

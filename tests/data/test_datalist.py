@@ -49,9 +49,7 @@ def test_hidden_files_and_litter_are_ignored(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_layout_is_described(tmp_path: Path) -> None:
-    with pytest.raises(
-        DatasetError, match=r"absent does not exist: expected images/ and labels/ .*same name"
-    ):
+    with pytest.raises(DatasetError, match=r"absent does not exist: expected images/ and labels/ .*same name"):
         find_cases(tmp_path / "absent")
     with pytest.raises(DatasetError, match="holds nothing: expected"):
         find_cases(tmp_path)

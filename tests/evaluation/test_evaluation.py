@@ -25,9 +25,7 @@ def evaluation() -> Evaluation:
     return collected
 
 
-def test_summary_counts_the_miss_and_leaves_out_what_is_not_there(
-    evaluation: Evaluation, tmp_path: Path
-) -> None:
+def test_summary_counts_the_miss_and_leaves_out_what_is_not_there(evaluation: Evaluation, tmp_path: Path) -> None:
     evaluation.write(tmp_path / "out")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["mean_dice"] == 0.5

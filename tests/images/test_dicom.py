@@ -18,10 +18,7 @@ from scipy.spatial.transform import Rotation
 from medseg.errors import ImageError
 from medseg.images import Geometry, find_images, read_geometry, read_image, write_dicom_series
 
-REGULAR = (
-    "brain_flair_oblique hippocampus_crop_study1 hippocampus_crop_study2 nonsquare_rescaled oblique_double "
-    "rtstruct_phantom seg_liver_ct two_slices vol_explicit_le vol_implicit_le vol_jpeg2000 vol_rle"
-).split()
+REGULAR = ["brain_flair_oblique", "hippocampus_crop_study1", "hippocampus_crop_study2", "nonsquare_rescaled", "oblique_double", "rtstruct_phantom", "seg_liver_ct", "two_slices", "vol_explicit_le", "vol_implicit_le", "vol_jpeg2000", "vol_jpeg_lossless", "vol_jpegls", "vol_rle"]
 REFUSED = {
     "enhanced_hyperfine": "multi-frame",
     "enhanced_philips": "multi-frame",
@@ -64,6 +61,13 @@ def test_hippocampus_series_equal_another_converter_in_the_world(dicom_qa: Path,
     values = theirs.array[tuple(there.round().astype(int))]
     np.testing.assert_array_equal(values.reshape(mine.array.shape), mine.array)
     assert mine.modality == "MR"
+
+
+@pytest.mark.parametrize("case", ["vol_jpeg_lossless", "vol_jpegls", "vol_rle"])
+def test_every_lossless_encoding_holds_the_same_voxels(dicom_qa: Path, case: str) -> None:
+    np.testing.assert_array_equal(
+        read_image(dicom_qa / case / "dicom").array, read_image(dicom_qa / "vol_jpeg2000" / "dicom").array
+    )
 
 
 @pytest.mark.parametrize(("case", "reason"), REFUSED.items())

@@ -15,9 +15,7 @@ from medseg.metrics import dice, iou, score_case
 NAMES = {1: "liver", 2: "spleen"}
 
 
-def scored(
-    label: NDArray[np.int64], segmentation: NDArray[np.int64], spacing: tuple[float, ...] = (1, 1, 1)
-) -> dict:  # type: ignore[type-arg]
+def scored(label: NDArray[np.int64], segmentation: NDArray[np.int64], spacing: tuple[float, ...] = (1, 1, 1)) -> dict:  # type: ignore[type-arg]
     scores = score_case(label, segmentation, spacing=spacing, class_names=NAMES, tolerance_mm=1.0)
     return {score.class_name: score for score in scores}
 
@@ -41,9 +39,7 @@ def test_perfect_segmentation() -> None:
 
 
 @pytest.mark.parametrize(("label", "segmentation", "outcome"), [(1, 0, "missed"), (0, 1, "false_alarm")])
-def test_missed_and_invented_structures_cost_the_worst_case(
-    label: int, segmentation: int, outcome: str
-) -> None:
+def test_missed_and_invented_structures_cost_the_worst_case(label: int, segmentation: int, outcome: str) -> None:
     liver = scored(box(label), box(segmentation), spacing=(1, 2, 2))["liver"]
     assert liver.outcome == outcome
     assert (liver.dice, liver.iou, liver.surface_dice) == (0, 0, 0)

@@ -14,9 +14,7 @@ def score(value: float, outcome: str = "scored", name: str = "liver") -> ClassSc
 
 
 def test_misses_count_and_absent_cases_do_not() -> None:
-    (liver,) = summarise(
-        [score(0.9), score(0.7), score(0.0, "missed"), score(0.0, "false_alarm"), score(0, "absent")]
-    )
+    (liver,) = summarise([score(0.9), score(0.7), score(0.0, "missed"), score(0.0, "false_alarm"), score(0, "absent")])
     assert liver.estimates["dice"].mean == pytest.approx(0.4)
     assert (liver.scored, liver.misses, liver.false_alarms, liver.absent) == (2, 1, 1, 1)
 

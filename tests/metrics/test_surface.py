@@ -49,9 +49,7 @@ def test_distances_equal_brute_force(
     label, segmentation = masks
     spacing = spacing[: label.ndim]
     found = surface_distances(label, segmentation, spacing=spacing)
-    np.testing.assert_allclose(
-        np.sort(found.from_label), np.sort(brute_force(label, segmentation, spacing)), rtol=1e-5
-    )
+    np.testing.assert_allclose(np.sort(found.from_label), np.sort(brute_force(label, segmentation, spacing)), rtol=1e-5)
     np.testing.assert_allclose(
         np.sort(found.from_segmentation), np.sort(brute_force(segmentation, label, spacing)), rtol=1e-5
     )

@@ -58,17 +58,13 @@ def test_a_class_is_outlined_in_its_colour() -> None:
 
 def test_the_segmentation_is_dashed_and_the_label_solid() -> None:
     label = contact_sheet([volume_panel()], colours=COLOURS, class_names=NAMES)
-    segmentation = contact_sheet(
-        [volume_panel(label=False, segmentation=True)], colours=COLOURS, class_names=NAMES
-    )
+    segmentation = contact_sheet([volume_panel(label=False, segmentation=True)], colours=COLOURS, class_names=NAMES)
 
     assert 0 < count(pixels(segmentation), GREEN) < 0.9 * count(pixels(label), GREEN)
 
 
 def test_legend_and_titles_name_what_is_shown_and_nothing_else() -> None:
-    figure = contact_sheet(
-        [volume_panel(segmentation=True)], colours=COLOURS, class_names=NAMES, title="epoch $3"
-    )
+    figure = contact_sheet([volume_panel(segmentation=True)], colours=COLOURS, class_names=NAMES, title="epoch $3")
 
     assert texts(figure) == ["epoch $3", "case 1", "liver", "label", "segmentation"]
     pixels(figure)  # a lone dollar sign must not be read as mathematics

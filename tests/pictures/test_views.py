@@ -28,9 +28,7 @@ def panel_with_marks() -> Panel:
     """A volume in RAS order with one mark at each end of each axis, all in the planes of one voxel."""
     shape, (x, y, z) = (9, 11, 7), (4, 5, 3)
     image = np.zeros(shape)
-    for value, place in enumerate(
-        [(0, y, z), (8, y, z), (x, 0, z), (x, 10, z), (x, y, 0), (x, y, 6)], start=1
-    ):
+    for value, place in enumerate([(0, y, z), (8, y, z), (x, 0, z), (x, 10, z), (x, y, 0), (x, y, 6)], start=1):
         image[place] = value
     return Panel("marks", image, ras_affine(), label=blob(shape, (x, y, z)))
 
@@ -119,9 +117,7 @@ def test_an_empty_label_leaves_the_choice_to_the_segmentation() -> None:
     shape = (5, 5, 5)
     image = np.zeros(shape) + np.arange(5)
 
-    axial = views_of(
-        Panel("missed", image, np.eye(4), label=blob(shape), segmentation=blob(shape, (0, 0, 4)))
-    )[0]
+    axial = views_of(Panel("missed", image, np.eye(4), label=blob(shape), segmentation=blob(shape, (0, 0, 4))))[0]
 
     assert (axial.image == 4).all()
 

@@ -17,14 +17,12 @@ from pathlib import Path
 from medseg.training.tracking import Tracker
 
 EPOCHS = 5
-LIMIT_S = 90
+LIMIT_S = 240
 
 
 def train(name: str, value: float) -> Tracker:
     sys.addaudithook(note_network)
-    tracker = Tracker.start(
-        experiment="liver", tracking_uri=None, params={"name": name}, tags={}, run_name=name
-    )
+    tracker = Tracker.start(experiment="liver", tracking_uri=None, params={"name": name}, tags={}, run_name=name)
     for epoch in range(1, EPOCHS + 1):
         tracker.metrics({"train_loss": value, f"of/{name}": value}, epoch=epoch)
         time.sleep(0.1)

@@ -42,7 +42,6 @@ def test_flattens_a_config() -> None:
 def test_may_be_applied_twice() -> None:
     once = public_config({"dataset_dir": "/data/x", "train": {"lr": [1, {"a": "b"}]}})
     assert public_config(once) == once
-    assert public_params(public_params(once)) == public_params(once)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +109,7 @@ def test_an_expression_for_a_folder_stays_readable() -> None:
         ("cannot read /data/Hans Müller/ct.nii.gz: truncated", "cannot read <local path>: truncated"),
         ("'/data/x y' is no dataset", "'<local path>' is no dataset"),
         ("images/mueller.nii.gz: zero bytes", "<local path>: zero bytes"),
+        ("stopped in epoch 12/20", "stopped in epoch 12/20"),
         ("Best mean Dice **0.91** at epoch 18.", "Best mean Dice **0.91** at epoch 18."),
         ("D:\\Studies\\Hans Müller\\a.nii: bad", "<local path>: bad"),
     ],
@@ -133,9 +133,7 @@ def test_mlflow_takes_every_name(parts: list[str]) -> None:
 @given(
     st.dictionaries(
         st.text(),
-        st.recursive(
-            st.text() | st.floats(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=8
-        ),
+        st.recursive(st.text() | st.floats(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=8),
         max_size=4,
     )
 )

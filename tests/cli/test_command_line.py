@@ -1,0 +1,60 @@
+"""`medseg` as a person types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from medseg import __version__
+from medseg.cli.main import app
+
+
+def medseg(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    ask = "from medseg.cli.main import main; main()"
+    return subprocess.run([sys.executable, "-c", ask, *map(str, words)], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "pack", "phantom", "demo", "doctor"])
+def test_help_tells_what_a_command_does_and_shows_an_example(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert "Example: medseg" in result.output
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"medseg {__version__}\n"
+
+
+def test_prediction_as_json(tiny_bundle: Path, phantom: Path, tmp_path: Path) -> None:
+    done = medseg(
+        *("predict", tiny_bundle, "--input", phantom / "images" / "case_001.nii.gz"),
+        *("--output_dir", tmp_path, "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads(done.stdout)
+    assert record["case"] == "case_001"
+    assert "warning" not in done.stderr.lower().replace("  warning: no ", ""), "libraries keep their notices"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "no_such"], "no_such: no bundle there"),
+        (["train", "phantom_ct_3d"], "no dataset given: use --dataset_dir"),
+        (["train", "phantom_ct_3d", "--max_epoch", "3"], "unknown override --max_epoch; did you mean 'max_epochs'?"),
+        (["train", "phantom_ct_3d", "--layer", "smok"], "smok: no layer of that name"),
+        (["predict", "phantom_ct_3d", "--input", "/proc"], "no weights there; train first"),
+        (["pack", "phantom_ct_3d", "-o", "/proc/x.zip"], "models/model.pt: missing"),
+    ],
+)
+def test_users_error_is_one_line_and_status_1(words: list[str], message: str, tmp_path: Path) -> None:
+    extra = ["--output_dir", str(tmp_path)] if words[0] == "train" else []
+    done = medseg(*words, *extra)
+    assert done.returncode == 1
+    assert done.stderr.startswith("medseg: error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert message in done.stderr

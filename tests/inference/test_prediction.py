@@ -1,0 +1,139 @@
+"""Scans to segmentations by a bundle: on the scan's grid, one row per case, and what fails is told."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medseg.bundle.run import run_bundle
+from medseg.errors import MedsegError, user_error_in
+from medseg.images import read_geometry, read_image
+
+Predict = Callable[..., Any]
+
+
+@pytest.fixture
+def predict(tiny_bundle: Path, tmp_path: Path) -> Predict:
+    def run(input: Path, **overrides: Any) -> Any:
+        given = {"input": str(input), "output_dir": str(tmp_path / "out")}
+        workflow = run_bundle(tiny_bundle, "inference.yaml", overrides=given | overrides)
+        return workflow.parser.get_parsed_content("evaluator")
+
+    return run
+
+
+def test_every_label_map_lies_on_its_scan(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    predict(phantom / "images")
+    scans = sorted((phantom / "images").iterdir())
+    orientations = set()
+    for scan in scans:
+        segmentation = read_image(tmp_path / "out" / scan.name)
+        geometry = read_geometry(scan)
+        orientations.add(geometry.orientation)
+        assert segmentation.geometry.agrees_with(geometry, tolerance_mm=1e-3)
+        assert segmentation.array.dtype == np.uint8
+        assert (tmp_path / "out" / scan.name.replace(".nii.gz", ".png")).is_file()
+    assert len(scans) == 6 and len(orientations) > 1
+
+
+def test_row_of_a_case_holds_volumes_stages_and_warnings(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    predict(phantom / "images" / "case_001.nii.gz")
+    (record,) = json.loads((tmp_path / "out" / "cases.json").read_text())
+    segmentation = read_image(tmp_path / "out" / "case_001.nii.gz")
+    for value, name in {1: "liver", 2: "spleen", 3: "kidneys"}.items():
+        voxels = int((segmentation.array == value).sum())
+        assert record["voxels"][name] == voxels
+        assert record["volume_ml"][name] == pytest.approx(voxels * segmentation.geometry.voxel_volume_ml, abs=1e-3)
+        assert (f"no {name} found" in record["warnings"]) == (voxels == 0)
+    assert set(record["seconds"]) == {"read", "preprocess", "network", "restore", "write"}
+    assert all(seconds >= 0 for seconds in record["seconds"].values()) and record["error"] is None
+    with (tmp_path / "out" / "cases.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert row["case"] == "case_001" and float(row["volume_ml:liver"]) == record["volume_ml"]["liver"]
+
+
+def test_dicom_series_gets_a_label_map_in_its_place(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    (row,) = predict(phantom / "dicom_case").rows
+    segmentation = read_image(tmp_path / "out" / "dicom_case.nii.gz")
+    assert segmentation.geometry.agrees_with(read_geometry(phantom / "dicom_case"), tolerance_mm=1e-3)
+    assert not any("modality" in warning for warning in row.warnings)
+
+
+def test_foreign_modality_is_warned_of(predict: Predict, data_dir: Path) -> None:
+    (row,) = predict(data_dir / "dicom_qa" / "hippocampus_crop_study1" / "dicom").rows
+    assert row.warnings[0] == "the scan's modality is MR; this bundle was trained on CT"
+
+
+def test_damaged_case_is_told_and_the_others_go_on(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("case_001.nii.gz", "case_002.nii.gz"):
+        (folder / name).write_bytes((phantom / "images" / name).read_bytes())
+    content = (folder / "case_001.nii.gz").read_bytes()
+    (folder / "case_001.nii.gz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(MedsegError, match=r"1 of 2 cases failed; the first: .*case_001\.nii\.gz: truncated or damaged"):
+        predict(folder)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "case_002.nii.gz",
+        "case_002.png",
+        "cases.csv",
+        "cases.json",
+    ]
+    records = json.loads((tmp_path / "out" / "cases.json").read_text())
+    assert [bool(record["error"]) for record in records] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"input": None}, "no input given"),
+        ({"input": "nowhere"}, "nowhere: does not exist"),
+        ({"checkpoint": "nowhere.pt"}, "nowhere.pt: no weights there"),
+        ({"output_dir": "/proc/nowhere"}, "/proc/nowhere"),
+        ({"device": "cuda:99"}, "device 'cuda:99'"),
+    ],
+)
+def test_bad_value_is_one_clear_error(predict: Predict, phantom: Path, overrides: Any, message: str) -> None:
+    given = {"input": phantom / "images" / "case_001.nii.gz", **overrides}
+    with pytest.raises(Exception) as caught:
+        predict(**given)
+    assert message in str(user_error_in(caught.value))
+
+
+def test_evaluation_equals_the_scores_of_the_written_files(tiny_bundle: Path, phantom: Path, tmp_path: Path) -> None:
+    from medseg.metrics import score_case
+
+    overrides = {
+        "dataset_dir": str(phantom),
+        "output_dir": str(tmp_path),
+        "fold": "all",
+        "max_cases": 2,
+        "save_segmentations": True,
+    }
+    run_bundle(tiny_bundle, "evaluate.yaml", overrides=overrides)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    names = {1: "liver", 2: "spleen", 3: "kidneys"}
+    livers = []
+    for case in ("case_001.nii.gz", "case_002.nii.gz"):
+        label, mine = read_image(phantom / "labels" / case), read_image(tmp_path / case)
+        scores = score_case(
+            label.array, mine.array, spacing=label.geometry.spacing, class_names=names, tolerance_mm=2.0
+        )
+        livers.append(scores[0].dice)
+    assert summary["cases"] == 2
+    assert summary["classes"]["liver"]["dice"]["mean"] == pytest.approx(np.mean([x for x in livers if x is not None]))
+    with (tmp_path / "cases.csv").open(newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == 6
+
+
+def test_evaluation_takes_the_validation_cases_of_the_fold(tiny_bundle: Path, phantom: Path, tmp_path: Path) -> None:
+    overrides = {"dataset_dir": str(phantom), "output_dir": str(tmp_path), "fold": 4}
+    run_bundle(tiny_bundle, "evaluate.yaml", overrides=overrides)
+    with (tmp_path / "cases.csv").open(newline="") as stream:
+        assert {row["case"] for row in csv.DictReader(stream)} == {"case_005", "case_006"}
