@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +36,29 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def check_output_dir(output_dir: str | os.PathLike[str], *, free_mib: int = 64) -> None:
+    """Make a folder and try that it can be written, before hours are spent on what is to go there.
+
+    Raises:
+        OutputError: if it cannot be written or has less than `free_mib` MiB free.
+    """
+    folder = Path(output_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"output_dir {folder}: cannot be written ({error.strerror}); choose another with --output_dir"
+        ) from error
+    free = shutil.disk_usage(folder).free / 2**20
+    if free < free_mib:
+        raise OutputError(
+            f"output_dir {folder}: {free:.0f} MiB free, {free_mib} needed; "
+            "free some or choose another disk with --output_dir"
+        )
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

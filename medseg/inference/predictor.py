@@ -21,6 +21,7 @@ from medseg.bundle.metadata import class_colours, class_names
 from medseg.bundle.weights import load_weights
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.errors import ImageError, MedsegError, OutputError, user_error_in
+from medseg.files import check_output_dir
 from medseg.images import Geometry, write_labels
 from medseg.inference.rows import CaseRow, write_rows
 from medseg.inference.stages import Stages
@@ -85,6 +86,7 @@ class Predictor(SupervisedEvaluator):
         precision: str = "auto",
     ) -> None:
         device = check_device(device)
+        check_output_dir(output_dir)
         if checkpoint is not None:
             load_weights(network, checkpoint)
         super().__init__(
@@ -95,6 +97,7 @@ class Predictor(SupervisedEvaluator):
             iteration_update=self._one,
             decollate=False,
         )
+        self.logger.disabled = True  # ignite tells of an error that is told once already
         self.dataset = dataset
         self.to_source_grid = postprocessing
         self.output_dir = Path(output_dir)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from monai.utils import set_determinism
 
 from medseg.device import check_device
-from medseg.errors import ConfigError, OutputError
-
-_MIB = 2**20
+from medseg.errors import ConfigError
+from medseg.files import check_output_dir
 
 
 def prepare(
@@ -39,25 +35,6 @@ def prepare(
         raise ConfigError(f"seed {seed!r}: give a whole number from 0 to 4294967295")
     set_determinism(seed)
     check_output_dir(output_dir, free_mib=free_mib)
-
-
-def check_output_dir(output_dir: str | Path, *, free_mib: int) -> None:
-    """Make `output_dir`, and raise `OutputError` if it cannot be written or has less than `free_mib` MiB free."""
-    folder = Path(output_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"output_dir {folder}: cannot be written ({error.strerror}); choose another with --output_dir"
-        ) from error
-    free = shutil.disk_usage(folder).free / _MIB
-    if free < free_mib:
-        raise OutputError(
-            f"output_dir {folder}: {free:.0f} MiB free, {free_mib} needed for checkpoints; "
-            "free some or choose another disk with --output_dir"
-        )
 
 
 def _join_processes(device: torch.device, distributed: bool) -> None:

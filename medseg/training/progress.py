@@ -8,6 +8,7 @@ import time
 from datetime import timedelta
 
 from ignite.engine import Engine, Events
+from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
@@ -25,8 +26,11 @@ class Progress:
         trainer.add_event_handler(Events.STARTED, self._start)
         validator.add_event_handler(Events.COMPLETED, self._remember)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._line)
+        self._say = _log.info
         if sys.stderr.isatty():
-            _TerminalBar().attach(trainer)
+            bar = _TerminalBar()
+            bar.attach(trainer)
+            self._say = bar.print
 
     def _start(self, _trainer: Engine) -> None:
         self._began = time.monotonic()
@@ -40,7 +44,7 @@ class Progress:
     def _line(self, trainer: Engine) -> None:
         metrics, epoch, last = trainer.state.metrics, trainer.state.epoch, trainer.state.max_epochs or 0
         left = (time.monotonic() - self._began) / epoch * (last - epoch)
-        _log.info(
+        self._say(
             f"epoch {epoch}/{last}  loss {metrics['train_loss']:.4f}  {metrics['epoch_seconds']:.1f} s  "
             f"left {timedelta(seconds=round(left))}{self._validation}"
         )
@@ -55,6 +59,7 @@ class _TerminalBar:
             TextColumn("epoch {task.fields[epoch]}  loss {task.fields[loss]}"),
             BarColumn(),
             TimeRemainingColumn(),
+            console=Console(stderr=True, highlight=False),
             transient=True,
         )
         self._task = self._bar.add_task("", total=None, epoch="1", loss="-")
@@ -62,6 +67,10 @@ class _TerminalBar:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
         for end in (Events.COMPLETED, Events.EXCEPTION_RAISED):
             trainer.add_event_handler(end, lambda *_: self._bar.stop())
+
+    def print(self, line: str) -> None:
+        """Write a line above the bar."""
+        self._bar.console.print(line)
 
     def _advance(self, trainer: Engine) -> None:
         state = trainer.state

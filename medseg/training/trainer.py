@@ -108,6 +108,7 @@ class Trainer(SupervisedTrainer):
             iteration_update=self._train_on_batch,
             decollate=False,
         )
+        self.logger.disabled = validator.logger.disabled = True  # ignite tells of an error that is told once already
         self.validator = validator
         self.lr_scheduler = lr_scheduler
         self.checkpoint = BestAndLast(Path(output_dir) / "models", network, validator, KEY_METRIC)
