@@ -30,9 +30,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         beside.replace(path)
     except OSError as error:
         reason = error.strerror or error
-        raise OutputError(
-            f"{path}: cannot be written ({reason}); choose another place or free some space"
-        ) from error
+        raise OutputError(f"{path}: cannot be written ({reason}); choose another place or free some space") from error
     finally:
         with suppress(OSError):
             beside.unlink()

@@ -18,7 +18,7 @@ import typer
 from typer.testing import CliRunner
 
 from medseg.cli import doctor as command
-from medseg.doctor import Finding, computing, examine, versions
+from medseg.doctor import Finding, computing, decoders, examine, versions
 from medseg.doctor.tracking_store import tracking_store
 
 
@@ -88,13 +88,18 @@ class TestDecoders:
     def test_encoding_without_a_decoder_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         jpeg_lossless = "1.2.840.10008.1.2.4.70"
         monkeypatch.setattr(decoders, "get_decoder", lambda uid: SimpleNamespace(is_available=uid != jpeg_lossless))
-        found = decoders.decoders()
+        monkeypatch.setattr(decoders, "find_spec", lambda _: None)
+        found = decoders.dicom_decoders()
         assert found.value == "RLE, no JPEG lossless, JPEG-LS, JPEG 2000"
-        assert found.mend == "pip install python-gdcm"
+        assert found.mend == "pip install SimpleITK"
+
+    def test_simpleitk_decodes_what_pydicom_does_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(decoders, "get_decoder", lambda _: SimpleNamespace(is_available=False))
+        assert not decoders.dicom_decoders().amiss
 
     def test_all_decoders_there_is_fine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(decoders, "get_decoder", lambda _: SimpleNamespace(is_available=True))
-        assert not decoders.decoders().amiss
+        assert not decoders.dicom_decoders().amiss
 
 
 class Answering(BaseHTTPRequestHandler):

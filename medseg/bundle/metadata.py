@@ -57,7 +57,7 @@ def label_classes(metadata: Mapping[str, Any]) -> tuple[LabelClass, ...]:
 
 def _label_class(value: int, name: str, detail: Mapping[str, Any]) -> LabelClass:
     try:
-        red, green, blue = bytes(detail["colour"])  # no "#e6194b": MONAI turns every # into ::
+        red, green, blue = bytes(list(detail["colour"]))  # no "#e6194b": MONAI turns every # into ::
         code = CodedTerm(**detail["code"]) if "code" in detail else None
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise BundleError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.bundle.check import UnknownId, load_config, unknown_ids, where_given
-from medseg.errors import BundleError, ConfigError
+from medseg.errors import BundleError, ConfigError, user_error_in
 from medseg.shipped import shipped
 
 
@@ -55,7 +55,7 @@ def run_bundle(
 
     Raises:
         ConfigError: naming the first unknown id, where it was given, and the nearest valid id.
-        MedsegError: whatever the run itself raises, as MONAI wrapped it (see `errors.user_error_in`).
+        MedsegError: whatever the run itself raises.
     """
     overrides = dict(overrides or {})
     own = bundle / "configs" / config
@@ -66,9 +66,15 @@ def run_bundle(
 
         for name in ("monai.bundle.scripts", "monai.bundle.workflows"):
             logging.getLogger(name).setLevel(logging.ERROR)  # notices on eval() and folders: not for this user
-        workflow = create_workflow(config_file=[str(own), *map(str, layers)], **overrides)
-        workflow.run()
-        workflow.finalize()
+        try:
+            workflow = create_workflow(config_file=[str(own), *map(str, layers)], **overrides)
+            workflow.run()
+            workflow.finalize()
+        except Exception as error:
+            mine = user_error_in(error)
+            if mine is None or mine is error:
+                raise
+            raise mine from error  # out of MONAI's wrapping
     return workflow
 
 

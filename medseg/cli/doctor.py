@@ -19,6 +19,8 @@ def doctor(
     """Say what this machine can do, and for each thing amiss the mend.
 
     The exit status is 1 if medseg cannot work here at all.
+
+    Example: medseg doctor
     """
     findings = examine()
     if as_json:

@@ -27,9 +27,7 @@ _EDGE_MM = 1.5
 _WALL_MM = 6.0
 
 
-def draw_abdomen(
-    points: Points, rng: np.random.Generator, *, spleen: bool = True
-) -> tuple[Field, NDArray[np.uint8]]:
+def draw_abdomen(points: Points, rng: np.random.Generator, *, spleen: bool = True) -> tuple[Field, NDArray[np.uint8]]:
     """The HU and the label (a key of `CLASS_NAMES` or 0) at each of `points`, shape (3, ...), RAS+ mm.
 
     Every body that `rng` draws differs in size, in the place and shape of its organs and in their HU.
@@ -73,9 +71,7 @@ class _Abdomen:
         x, y, z = self.points - self._near(centre, 2.5 * vary)
         turn = np.deg2rad(turn_deg + vary * self.rng.normal(0, 5))
         cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
-        a, b, c = np.asarray(radii, np.float32) * self.rng.uniform(1 - 0.1 * vary, 1 + 0.1 * vary, 3).astype(
-            np.float32
-        )
+        a, b, c = np.asarray(radii, np.float32) * self.rng.uniform(1 - 0.1 * vary, 1 + 0.1 * vary, 3).astype(np.float32)
         radius = np.sqrt(((cos * x + sin * y) / a) ** 2 + ((cos * y - sin * x) / b) ** 2 + (z / c) ** 2)
         depth: Field = (1 - radius) * np.float32(min(radii))
         return depth

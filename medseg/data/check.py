@@ -50,12 +50,8 @@ def _problem(case: Case, *, class_names: Mapping[int, str]) -> str | None:
         return str(error)
     unknown = unknown_values(label.array, {0, *class_names})
     if unknown:
-        named = ", ".join(
-            f"{value} ({name})" for value, name in sorted({0: "background", **class_names}.items())
-        )
-        return (
-            f"{case.label} holds the value{'s' if len(unknown) > 1 else ''} {_few(unknown)}: expected {named}"
-        )
+        named = ", ".join(f"{value} ({name})" for value, name in sorted({0: "background", **class_names}.items()))
+        return f"{case.label} holds the value{'s' if len(unknown) > 1 else ''} {_few(unknown)}: expected {named}"
     if not label.geometry.agrees_with(image_geometry):
         difference = label.geometry.difference(image_geometry)
         return f"{case.label} and {case.image} lie on different grids: {difference}"

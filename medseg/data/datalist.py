@@ -83,9 +83,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
             continue
         name = case_name(path)
         if name in found:
-            raise DatasetError(
-                f"{folder} holds {found[name].name} and {path.name} for one case: keep one of them"
-            )
+            raise DatasetError(f"{folder} holds {found[name].name} and {path.name} for one case: keep one of them")
         found[name] = path
     return found
 

@@ -61,9 +61,7 @@ def load_labelled(
     cases = _checked(dataset_dir, metadata, max_cases)
     if fold != "all":
         cases = split(cases, fold=fold)[1]  # type: ignore[arg-type]
-    return [
-        {"image": each["image"], "truth": each["label"], "case": each["case"]} for each in _entries(cases)
-    ]
+    return [{"image": each["image"], "truth": each["label"], "case": each["case"]} for each in _entries(cases)]
 
 
 def _checked(dataset_dir: str | None, metadata: Mapping[str, Any], max_cases: int | None) -> list[Case]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medseg.doctor.decoders import decoders
+from medseg.doctor.decoders import dicom_decoders
 from medseg.doctor.finding import Finding
 from medseg.doctor.machine import disk, memory
 from medseg.doctor.tracking_store import tracking_store
@@ -21,4 +21,4 @@ def examine() -> list[Finding]:
         findings.append(Finding("torch", f"does not load: {reason}", "install torch again", broken=True))
     else:
         findings += [computing.gpu(), computing.bf16(), *map(computing.conv3d, computing.devices())]
-    return [*findings, decoders(), tracking_store()]
+    return [*findings, dicom_decoders(), tracking_store()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from pydicom.pixels import get_decoder
 
 from medseg.doctor.finding import Finding
@@ -15,8 +17,9 @@ _ENCODINGS = {
 }
 
 
-def decoders() -> Finding:
-    """The compressed encodings that pydicom and its plug-ins decode."""
-    available = {name: get_decoder(uid).is_available for name, uid in _ENCODINGS.items()}
+def dicom_decoders() -> Finding:
+    """The compressed encodings that pydicom and its plug-ins decode, or else SimpleITK, as `images.dicom` asks them."""
+    simpleitk = find_spec("SimpleITK") is not None
+    available = {name: simpleitk or get_decoder(uid).is_available for name, uid in _ENCODINGS.items()}
     value = ", ".join(name if found else f"no {name}" for name, found in available.items())
-    return Finding("DICOM decoders", value, None if all(available.values()) else "pip install python-gdcm")
+    return Finding("DICOM decoders", value, None if all(available.values()) else "pip install SimpleITK")

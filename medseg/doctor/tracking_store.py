@@ -46,9 +46,7 @@ def _server(address: str) -> Finding:
     except (OSError, HTTPException, ValueError) as error:
         problem = f"does not answer ({getattr(error, 'reason', error)})"
     if problem:
-        return _finding(
-            f"{address} {problem}", f"start the server, correct MLFLOW_TRACKING_URI, or {_INSTEAD}"
-        )
+        return _finding(f"{address} {problem}", f"start the server, correct MLFLOW_TRACKING_URI, or {_INSTEAD}")
     return _finding(f"{address} answers")
 
 

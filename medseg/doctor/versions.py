@@ -37,9 +37,7 @@ def package_versions() -> Finding:
     if not amiss:
         shown = ", ".join(f"{name} {installed[name]}" for name in _SHOWN if name in installed)
         return Finding("packages", f"{shown}; all {len(required)} as tested")
-    value = ", ".join(
-        f"{name} {found or 'is missing'} (tested: {tested[name]})" for name, found in amiss.items()
-    )
+    value = ", ".join(f"{name} {found or 'is missing'} (tested: {tested[name]})" for name, found in amiss.items())
     mend = f"pip install {' '.join(f'{name}=={tested[name]}' for name in amiss)}"
     return Finding("packages", value, mend, broken=None in amiss.values())
 

@@ -41,9 +41,7 @@ class Evaluation:
             DatasetError: if the two differ in shape.
         """
         if label.shape != segmentation.shape:
-            raise DatasetError(
-                f"{case}: label {label.shape} and segmentation {segmentation.shape} differ in shape"
-            )
+            raise DatasetError(f"{case}: label {label.shape} and segmentation {segmentation.shape} differ in shape")
         rounded = np.rint(label).astype(np.int64)  # labels stored as float may be off by a little
         scores = score_case(
             rounded,

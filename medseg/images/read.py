@@ -86,8 +86,11 @@ def find_images(path: str | os.PathLike[str]) -> list[FoundImage]:
         return [FoundImage(_name(path), path)]
     if dicom_files(path):
         return [FoundImage(path.resolve().name, path)]
-    inside = [each for each in sorted(path.iterdir()) if not each.name.startswith(".")]
-    images = [each for each in inside if (dicom_files(each) if each.is_dir() else is_nifti(each))]
+    try:
+        inside = [each for each in sorted(path.iterdir()) if not each.name.startswith(".")]
+        images = [each for each in inside if (dicom_files(each) if each.is_dir() else is_nifti(each))]
+    except OSError as error:
+        raise ImageError(f"{error.filename}: cannot be read ({error.strerror}); {_EXPECTED}") from error
     if not images:
         raise ImageError(f"{path}: no image in it; {_EXPECTED}, or a folder of either")
     found = [FoundImage(_name(each), each) for each in images]
@@ -102,6 +105,8 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.exists():
         raise ImageError(f"{path}: does not exist; {_EXPECTED}")
+    if not os.access(path, os.R_OK):
+        raise ImageError(f"{path}: may not be read; ask its owner for permission")
     return path
 
 

@@ -13,7 +13,5 @@ def find_inputs(path: str | None) -> list[dict[str, str]]:
         ImageError: if nothing was given, or nothing that can be read is there.
     """
     if path is None:
-        raise ImageError(
-            "no input given: use --input with a NIfTI file, a DICOM series folder, or a folder of either"
-        )
+        raise ImageError("no input given: use --input with a NIfTI file, a DICOM series folder, or a folder of either")
     return [{"image": str(found.path), "case": found.name} for found in find_images(path)]

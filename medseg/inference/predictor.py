@@ -144,9 +144,7 @@ class Predictor(SupervisedEvaluator):
         """Called after the last case: write the rows."""
         write_rows(self.rows, self.output_dir)
 
-    def row(
-        self, entry: Mapping[str, Any], scan: Scan, segmentation: Segmentation, stages: Stages
-    ) -> CaseRow:
+    def row(self, entry: Mapping[str, Any], scan: Scan, segmentation: Segmentation, stages: Stages) -> CaseRow:
         """What is told of a segmented case."""
         return CaseRow.of(
             entry["case"],
@@ -176,9 +174,7 @@ class Predictor(SupervisedEvaluator):
             restored = self.to_source_grid(data)["pred"]
             segmentation = np.asarray(restored[0]).astype(np.uint8)
         if segmentation.shape != scan.geometry.shape:
-            raise ImageError(
-                f"{entry['image']}: segmented as {segmentation.shape}, read as {scan.geometry.shape}"
-            )
+            raise ImageError(f"{entry['image']}: segmented as {segmentation.shape}, read as {scan.geometry.shape}")
         return scan, segmentation
 
     def write(
@@ -204,7 +200,5 @@ class Predictor(SupervisedEvaluator):
         found = set(np.unique(segmentation).tolist())
         warnings = [f"no {name} found" for value, name in self.class_names.items() if value not in found]
         if scan.modality and self._modality and scan.modality != self._modality:
-            warnings.insert(
-                0, f"the scan's modality is {scan.modality}; this bundle was trained on {self._modality}"
-            )
+            warnings.insert(0, f"the scan's modality is {scan.modality}; this bundle was trained on {self._modality}")
         return warnings

@@ -15,9 +15,7 @@ def to_source_grid(preprocessing: Compose) -> Compose:
     return Compose(
         [
             EnsureTyped(keys="pred", track_meta=True),  # Invertd passes plain tensors by with a warning
-            Invertd(
-                keys="pred", transform=preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True
-            ),
+            Invertd(keys="pred", transform=preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True),
             AsDiscreted(keys="pred", argmax=True),
         ]
     )

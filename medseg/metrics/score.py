@@ -68,9 +68,7 @@ def score_case(
         ValueError: if shapes or spacing do not fit.
     """
     if label.shape != segmentation.shape or len(spacing) != label.ndim:
-        raise ValueError(
-            f"label {label.shape}, segmentation {segmentation.shape} and spacing {spacing} do not fit"
-        )
+        raise ValueError(f"label {label.shape}, segmentation {segmentation.shape} and spacing {spacing} do not fit")
     voxel_ml = float(np.prod(spacing)) / 1000
     diagonal_mm = float(np.linalg.norm(np.multiply(label.shape, spacing)))
     scores = []

@@ -111,9 +111,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         figure.savefig(unfinished, format="png", facecolor=figure.get_facecolor())
 
 
-def _line_colours(
-    colours: Mapping[int, tuple[int, int, int]], class_names: Mapping[int, str]
-) -> dict[int, _Colour]:
+def _line_colours(colours: Mapping[int, tuple[int, int, int]], class_names: Mapping[int, str]) -> dict[int, _Colour]:
     """The colours, from 0 to 1, of the classes that are drawn."""
     lines = {}
     for value, name in sorted(class_names.items()):
@@ -170,9 +168,7 @@ def _outline(axes: Axes, mask: NDArray[np.bool_], colour: _Colour, style: Mappin
     axes.contour(columns, rows, padded, levels=[0.5], colors=[colour], **style)
 
 
-def _legend_handles(
-    rows: Sequence[_Row], lines: Mapping[int, _Colour], class_names: Mapping[int, str]
-) -> list[Line2D]:
+def _legend_handles(rows: Sequence[_Row], lines: Mapping[int, _Colour], class_names: Mapping[int, str]) -> list[Line2D]:
     """A line for every class and every kind of contour that the sheet shows."""
     labels, segmentations = (
         [array for row in rows for view in row.views if (array := getattr(view, role)) is not None]
@@ -193,9 +189,7 @@ def _legend_handles(
 
 def _draw_legend(figure: Figure, handles: list[Line2D], columns: int) -> None:
     if handles:
-        figure.legend(
-            handles=handles, loc="lower left", ncols=columns, frameon=False, labelcolor=_INK, fontsize=9
-        )
+        figure.legend(handles=handles, loc="lower left", ncols=columns, frameon=False, labelcolor=_INK, fontsize=9)
 
 
 def _write(figure: Figure, text: str, *, y: float, size: float) -> None:

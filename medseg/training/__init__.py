@@ -6,7 +6,7 @@ from medseg.training.trainer import Trainer
 from medseg.training.validation import Validator
 
 bundle_prepare = takes_parts(
-    seed="seed", output_dir="output_dir", device="device", distributed="distributed"
+    seed="seed", max_epochs="max_epochs", output_dir="output_dir", device="device", distributed="distributed"
 )(prepare)
 
 bundle_trainer = takes_parts(

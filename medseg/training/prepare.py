@@ -14,7 +14,13 @@ from medseg.files import check_output_dir
 
 
 def prepare(
-    *, seed: int, output_dir: str, device: str | torch.device, distributed: bool = False, free_mib: int = 512
+    *,
+    seed: int,
+    max_epochs: int,
+    output_dir: str,
+    device: str | torch.device,
+    distributed: bool = False,
+    free_mib: int = 512,
 ) -> None:
     """Join the other processes, seed every random source, and try that `output_dir` can be written.
 
@@ -22,17 +28,19 @@ def prepare(
 
     Args:
         seed: for Python, NumPy, torch and MONAI.
+        max_epochs: looked at here, before a schedule is built of it.
         output_dir: made if absent; `free_mib` MiB (two checkpoints, log, pictures) must be free there.
         device: checked to exist; its type chooses nccl or gloo.
         distributed: whether this is one of several processes started by torchrun.
 
     Raises:
-        ConfigError: for a seed or device that does not fit, or torchrun without the layer for it.
+        ConfigError: for a seed, max_epochs or device that does not fit, or torchrun without the layer for it.
         OutputError: for a folder that cannot be written, or a full disk.
     """
     _join_processes(check_device(device), distributed)
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ConfigError(f"seed {seed!r}: give a whole number from 0 to 4294967295")
+    at_least_one(max_epochs=max_epochs)
     set_determinism(seed)
     check_output_dir(output_dir, free_mib=free_mib)
 
@@ -54,6 +62,13 @@ def _join_processes(device: torch.device, distributed: bool) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def at_least_one(**values: object) -> None:
+    """Raise `ConfigError` for the first value that is no whole number of at least 1."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name} {value!r}: give a whole number of at least 1")
 
 
 def rank() -> int:

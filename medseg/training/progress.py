@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from ignite.engine import Engine, Events
@@ -26,7 +27,7 @@ class Progress:
         trainer.add_event_handler(Events.STARTED, self._start)
         validator.add_event_handler(Events.COMPLETED, self._remember)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._line)
-        self._say = _log.info
+        self._say: Callable[[str], None] = _log.info
         if sys.stderr.isatty():
             bar = _TerminalBar()
             bar.attach(trainer)
@@ -75,8 +76,6 @@ class _TerminalBar:
     def _advance(self, trainer: Engine) -> None:
         state = trainer.state
         total = (state.max_epochs or 0) * (state.epoch_length or 0)
-        self._bar.update(
-            self._task, completed=state.iteration, total=total, epoch=f"{state.epoch}/{state.max_epochs}"
-        )
+        self._bar.update(self._task, completed=state.iteration, total=total, epoch=f"{state.epoch}/{state.max_epochs}")
         if state.iteration % 10 == 1:  # reading the loss waits for the GPU
             self._bar.update(self._task, loss=f"{float(state.output['loss']):.3f}")  # type: ignore[index]

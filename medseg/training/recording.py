@@ -121,9 +121,7 @@ class Recording:
             return
         if self._checkpoint.best_path.is_file() and self._checkpoint.best_epoch:
             self._tracker.artifact(self._checkpoint.best_path, "model")
-            self._tracker.metrics(
-                {"best_val_dice": self._checkpoint.best_metric}, epoch=self._checkpoint.best_epoch
-            )
+            self._tracker.metrics({"best_val_dice": self._checkpoint.best_metric}, epoch=self._checkpoint.best_epoch)
         self._tracker.finish(status)
         if self._tracker.ui_command is not None:
             _log.info(f"see the run: {self._tracker.ui_command}")
@@ -132,8 +130,6 @@ class Recording:
 def _environment() -> str:
     packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}, key=str.lower)
     return (
-        "\n".join(
-            [f"# Python {platform.python_version()} on {platform.system()} {platform.machine()}", *packages]
-        )
+        "\n".join([f"# Python {platform.python_version()} on {platform.system()} {platform.machine()}", *packages])
         + "\n"
     )

@@ -209,7 +209,7 @@ class Store:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another training has just made it
                 raise
-            return str(self._client.get_experiment_by_name(self._experiment).experiment_id)
+            return self._find_or_make_experiment()
         return str(made)
 
     def _find_own_run(self) -> str:

@@ -23,9 +23,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from medseg.data import Split
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
-from medseg.errors import ConfigError, MedsegError
+from medseg.errors import MedsegError
 from medseg.training.checkpoint import BestAndLast
-from medseg.training.prepare import leave_processes, rank, world_size
+from medseg.training.prepare import at_least_one, leave_processes, rank, world_size
 from medseg.training.progress import Progress
 from medseg.training.recording import Recording
 from medseg.training.validation import KEY_METRIC, Validator
@@ -88,7 +88,7 @@ class Trainer(SupervisedTrainer):
         experiment: str | None = None,
         cases: Split | None = None,
     ) -> None:
-        _at_least_one(max_epochs=max_epochs, batch_size=batch_size, val_interval=val_interval)
+        at_least_one(max_epochs=max_epochs, batch_size=batch_size, val_interval=val_interval)
         device = check_device(device)
         self._precision = pick_precision(device, precision)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
@@ -134,9 +134,7 @@ class Trainer(SupervisedTrainer):
         if rank() == 0:
             self.checkpoint.attach(self)
         self.add_event_handler(
-            Events.EPOCH_COMPLETED(
-                event_filter=lambda _, e: e % val_interval == 0 or e == self.state.max_epochs
-            ),
+            Events.EPOCH_COMPLETED(event_filter=lambda _, e: e % val_interval == 0 or e == self.state.max_epochs),
             lambda _: self.validator.run(self.state.epoch),
         )
 
@@ -199,9 +197,7 @@ class Trainer(SupervisedTrainer):
         try:
             super().run()
         except BaseException as error:
-            self._recording.finish(
-                "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
-            )
+            self._recording.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
             raise
         else:
             self._recording.finish("FINISHED")
@@ -226,12 +222,6 @@ def _loader(dataset: Dataset, batch_size: int, device: torch.device, num_workers
         persistent_workers=num_workers > 0,
         pin_memory=device.type == "cuda",
     )
-
-
-def _at_least_one(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"{name} {value!r}: give a whole number of at least 1")
 
 
 def _in_main_thread() -> bool:

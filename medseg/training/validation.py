@@ -86,9 +86,9 @@ class Validator(SupervisedEvaluator):
         show: int = 3,
     ) -> None:
         device = check_device(device)
-        sampler = (
-            DistributedSampler(dataset, shuffle=False, even_divisible=False) if world_size() > 1 else None
-        )
+        # With fewer cases than processes each process takes them all; the means stay the same.
+        shared_out = 1 < world_size() <= len(dataset)
+        sampler = DistributedSampler(dataset, shuffle=False, even_divisible=False) if shared_out else None
         self._precision = pick_precision(device, precision)
         self._show = show if rank() == 0 else 0
         self.shown: list[dict[str, NDArray[Any]]] = []
@@ -101,9 +101,7 @@ class Validator(SupervisedEvaluator):
             decollate=False,
         )
         names = class_names(metadata)
-        DicePerClass(names, lambda output: (output[Keys.PRED], output[Keys.LABEL])).attach(
-            self, "dice_per_class"
-        )
+        DicePerClass(names, lambda output: (output[Keys.PRED], output[Keys.LABEL])).attach(self, "dice_per_class")
         self.add_event_handler(Events.STARTED, lambda _: self.shown.clear())
         self.add_event_handler(Events.EPOCH_COMPLETED, self._name_metrics)
 
@@ -122,9 +120,7 @@ class Validator(SupervisedEvaluator):
     def _name_metrics(self, _engine: Engine) -> None:
         per_class = self.state.metrics.pop("dice_per_class")
         for name in per_class:
-            self.state.metrics.pop(
-                name, None
-            )  # ignite spreads a metric that is a dict over the names as well
+            self.state.metrics.pop(name, None)  # ignite spreads a metric that is a dict over the names as well
         present = [value for value in per_class.values() if not np.isnan(value)]
         self.state.metrics[KEY_METRIC] = float(np.mean(present)) if present else 0.0
         self.state.metrics.update({f"{KEY_METRIC}/{name}": value for name, value in per_class.items()})

@@ -48,7 +48,7 @@ def test_prediction_as_json(tiny_bundle: Path, phantom: Path, tmp_path: Path) ->
         (["train", "phantom_ct_3d"], "no dataset given: use --dataset_dir"),
         (["train", "phantom_ct_3d", "--max_epoch", "3"], "unknown override --max_epoch; did you mean 'max_epochs'?"),
         (["train", "phantom_ct_3d", "--layer", "smok"], "smok: no layer of that name"),
-        (["predict", "phantom_ct_3d", "--input", "/proc"], "no weights there; train first"),
+        (["predict", "phantom_ct_3d", "--input", __file__], "no weights there; train first"),
         (["pack", "phantom_ct_3d", "-o", "/proc/x.zip"], "models/model.pt: missing"),
     ],
 )

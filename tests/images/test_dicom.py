@@ -18,7 +18,22 @@ from scipy.spatial.transform import Rotation
 from medseg.errors import ImageError
 from medseg.images import Geometry, find_images, read_geometry, read_image, write_dicom_series
 
-REGULAR = ["brain_flair_oblique", "hippocampus_crop_study1", "hippocampus_crop_study2", "nonsquare_rescaled", "oblique_double", "rtstruct_phantom", "seg_liver_ct", "two_slices", "vol_explicit_le", "vol_implicit_le", "vol_jpeg2000", "vol_jpeg_lossless", "vol_jpegls", "vol_rle"]
+REGULAR = [
+    "brain_flair_oblique",
+    "hippocampus_crop_study1",
+    "hippocampus_crop_study2",
+    "nonsquare_rescaled",
+    "oblique_double",
+    "rtstruct_phantom",
+    "seg_liver_ct",
+    "two_slices",
+    "vol_explicit_le",
+    "vol_implicit_le",
+    "vol_jpeg2000",
+    "vol_jpeg_lossless",
+    "vol_jpegls",
+    "vol_rle",
+]
 REFUSED = {
     "enhanced_hyperfine": "multi-frame",
     "enhanced_philips": "multi-frame",

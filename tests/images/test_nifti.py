@@ -100,7 +100,7 @@ def test_sform_and_qform_that_disagree_are_refused(tmp_path: Path) -> None:
     image.set_sform(np.diag([-1, 1, 1, 1]), code=2)
     image.set_qform(np.eye(4), code=1)
     nib.save(image, tmp_path / "a.nii")
-    with pytest.raises(ImageError, match="sform and qform place it differently: .*LAS against RAS"):
+    with pytest.raises(ImageError, match=r"sform and qform place it differently: .*LAS against RAS"):
         read_geometry(tmp_path / "a.nii")
 
 

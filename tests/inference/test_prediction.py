@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from medseg.bundle.run import run_bundle
-from medseg.errors import MedsegError, user_error_in
+from medseg.errors import MedsegError
 from medseg.images import read_geometry, read_image
 
 Predict = Callable[..., Any]
@@ -92,7 +92,6 @@ def test_damaged_case_is_told_and_the_others_go_on(predict: Predict, phantom: Pa
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"input": None}, "no input given"),
         ({"input": "nowhere"}, "nowhere: does not exist"),
         ({"checkpoint": "nowhere.pt"}, "nowhere.pt: no weights there"),
         ({"output_dir": "/proc/nowhere"}, "/proc/nowhere"),
@@ -101,9 +100,14 @@ def test_damaged_case_is_told_and_the_others_go_on(predict: Predict, phantom: Pa
 )
 def test_bad_value_is_one_clear_error(predict: Predict, phantom: Path, overrides: Any, message: str) -> None:
     given = {"input": phantom / "images" / "case_001.nii.gz", **overrides}
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(MedsegError) as caught:
         predict(**given)
-    assert message in str(user_error_in(caught.value))
+    assert message in str(caught.value)
+
+
+def test_missing_input_says_how_to_give_it(tiny_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(MedsegError, match="no input given: use --input"):
+        run_bundle(tiny_bundle, "inference.yaml", overrides={"output_dir": str(tmp_path)})
 
 
 def test_evaluation_equals_the_scores_of_the_written_files(tiny_bundle: Path, phantom: Path, tmp_path: Path) -> None:
