@@ -85,12 +85,7 @@ def unknown_ids(own: Mapping[str, Any], merged: Mapping[str, Any]) -> Iterator[U
     """Every id of `merged` that is neither in `own`, nor an argument of its component, nor referred to."""
     referred = {match.replace("#", _SEPARATOR) for text in _strings(merged) for match in _REFERENCE.findall(text)}
     for unknown in _walk(own, {k: v for k, v in merged.items() if k != "_meta_"}, ""):
-        if not any(
-            (unknown.id + _SEPARATOR).startswith(each + _SEPARATOR)
-            or (each + _SEPARATOR).startswith(unknown.id + _SEPARATOR)
-            for each in referred
-            if each
-        ):
+        if not any(f"{each}{_SEPARATOR}".startswith(unknown.id + _SEPARATOR) for each in referred):
             yield unknown
 
 

@@ -25,6 +25,7 @@ TRAIN: dict[str, Any] = {
         "channels": [4, 8],
         "strides": [2],
     },
+    "parameters": "$@net.parameters()",
     "result": [],
     "initialize": ["$medseg.bundle.check('train.yaml')"],
     "run": ["$@result.extend([@max_epochs, @bundle_root])"],
@@ -101,6 +102,11 @@ def test_new_id_may_be_given_where_something_refers_to_it() -> None:
     merged = {**TRAIN, "epochs": 4, "max_epochs": "@epochs"}
     assert list(unknown_ids(TRAIN, merged)) == []
     assert [each.id for each in unknown_ids(TRAIN, {**merged, "max_epochs": 4})] == ["epochs"]
+
+
+def test_reference_to_a_component_does_not_excuse_what_is_misspelt_in_it() -> None:
+    merged = {**TRAIN, "net": {**TRAIN["net"], "dropot": 0.1}}
+    assert [each.id for each in unknown_ids(TRAIN, merged)] == ["net::dropot"]
 
 
 def test_replaced_component_may_have_its_own_arguments() -> None:

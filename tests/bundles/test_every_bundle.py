@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,24 +64,46 @@ def test_user_facing_ids_are_the_same_in_every_bundle(bundle: Path, config: str)
     assert USER_IDS[config] <= set(load_config(bundle / "configs" / config))
 
 
+@pytest.fixture
+def dataset_of(phantom: Path, request: pytest.FixtureRequest) -> Callable[[Path], Path]:
+    """A bundle's own kind of data: made up where it was trained on that, real elsewhere."""
+
+    def find(bundle: Path) -> Path:
+        if bundle.name.startswith("phantom"):
+            return phantom
+        data: Path = request.getfixturevalue("data_dir")
+        return data / bundle.name.partition("_")[0]
+
+    return find
+
+
 @every_bundle
 @pytest.mark.filterwarnings("ignore")
-def test_hosts_find_monais_properties_where_they_look(bundle: Path, phantom: Path, tmp_path: Path) -> None:
+def test_hosts_find_monais_properties_where_they_look(
+    bundle: Path, dataset_of: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """Built, not only present: as MONAI Label, MONAI Deploy or NVFlare take a bundle apart."""
-    labels = class_names(json.loads((bundle / "configs" / "metadata.json").read_text()))
-    given: dict[str, Any] = {"output_dir": str(tmp_path), "dataset_dir": str(phantom), "device": "cpu"}
-    if labels != {1: "liver", 2: "spleen", 3: "kidneys"}:
-        given |= {"cases": {"_target_": "medseg.data.Split", "training": [], "validation": [], "tags": {}}}
-    train = ConfigWorkflow(str(bundle / "configs" / "train.yaml"), workflow_type="train", **given)
+    dataset = dataset_of(bundle)
+    given: dict[str, Any] = {"output_dir": str(tmp_path), "device": "cpu"}
+    train = ConfigWorkflow(
+        str(bundle / "configs" / "train.yaml"),
+        workflow_type="train",
+        dataset_dir=str(dataset),
+        max_cases=6,
+        **given,
+    )
     train.initialize()
     assert train.check_properties() == []
     assert train.bundle_root == str(bundle)
     inference = ConfigWorkflow(
-        str(bundle / "configs" / "inference.yaml"), workflow_type="infer", input=str(phantom / "images")
+        str(bundle / "configs" / "inference.yaml"),
+        workflow_type="infer",
+        input=str(dataset / "images"),
+        checkpoint=None,
+        **given,
     )
     inference.initialize()
-    assert set(inference.check_properties() or []) <= {"evaluator"}, "which needs weights"
-    assert inference.network_def is not None and inference.inferer is not None
+    assert inference.check_properties() == []
 
 
 @every_bundle
