@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distributions
@@ -20,7 +21,7 @@ from medseg.files import write_text
 from medseg.pictures import Panel, contact_sheet, save
 from medseg.training.checkpoint import BestAndLast
 from medseg.training.tracking import Tracker, public_config
-from medseg.training.validation import Validator
+from medseg.training.validation import KEY_METRIC, Validator
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Recording:
                 "bundle": str(self._metadata.get("name")),
                 "bundle_version": str(self._metadata.get("version")),
                 "medseg_version": __version__,
+                **_git_commit(),
                 **self._tags,
             },
         )
@@ -86,7 +88,9 @@ class Recording:
     def _validated(self, validator: Validator, trainer: Engine) -> None:
         epoch = trainer.state.epoch
         if self._tracker is not None:
-            self._tracker.metrics(dict(validator.state.metrics), epoch=epoch)
+            values = dict(validator.state.metrics)
+            values[f"{KEY_METRIC}/mean"] = values.pop(KEY_METRIC)  # MLflow groups the charts by what is before the /
+            self._tracker.metrics(values, epoch=epoch)
         if validator.shown:
             self._painter.submit(self._picture, list(validator.shown), epoch)
 
@@ -119,12 +123,28 @@ class Recording:
         self._painter.shutdown(wait=True, cancel_futures=status != "FINISHED")
         if self._tracker is None:
             return
-        if self._checkpoint.best_path.is_file() and self._checkpoint.best_epoch:
-            self._tracker.artifact(self._checkpoint.best_path, "model")
-            self._tracker.metrics({"best_val_dice": self._checkpoint.best_metric}, epoch=self._checkpoint.best_epoch)
-        self._tracker.finish(status)
+        best = self._checkpoint
+        message = None
+        if best.best_epoch:
+            self._tracker.artifact(best.best_path, "model")
+            self._tracker.metrics({"best_val_dice": best.best_metric}, epoch=best.best_epoch)
+            message = f"Best validation: mean Dice {best.best_metric:.4f} in epoch {best.best_epoch}."
+        self._tracker.finish(status, message=message)
         if self._tracker.ui_command is not None:
             _log.info(f"see the run: {self._tracker.ui_command}")
+
+
+def _git_commit() -> dict[str, str]:
+    """The commit of the checkout that medseg runs from; nothing where it is installed, or git is not there."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():  # site-packages may lie in somebody else's checkout
+        return {}
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"git_commit": done.stdout.strip()}
 
 
 def _environment() -> str:

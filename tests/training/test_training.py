@@ -49,8 +49,8 @@ def test_run_leaves_weights_config_pictures_and_one_mlflow_run(
     assert len(list((tmp_path / "run" / "pictures").glob("*.png"))) == 2
     run = mlflow_run(trainer, tracking_uri)
     assert run.info.status == "FINISHED"
-    assert {"train_loss", "learning_rate", "epoch_seconds", "val_dice"} <= set(run.data.metrics)
-    assert {"val_dice/liver", "val_dice/spleen", "val_dice/kidneys"} <= set(run.data.metrics)
+    assert {"train_loss", "learning_rate", "epoch_seconds", "best_val_dice"} <= set(run.data.metrics)
+    assert {"val_dice/mean", "val_dice/liver", "val_dice/spleen", "val_dice/kidneys"} <= set(run.data.metrics)
     assert run.data.params["seed"] == "3"
     tags = run.data.tags
     assert (tags["bundle"], tags["device"], tags["fold"]) == ("phantom_ct_3d", "cpu", "0")
