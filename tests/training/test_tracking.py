@@ -21,9 +21,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from medseg.errors import ConfigError
-from medseg.training import tracking_store, tracking_worker
+from medseg.training import tracking_owner, tracking_store, tracking_worker
 from medseg.training.tracking import Tracker
-from medseg.training.tracking_owner import has_ended, machine, this_process
+from medseg.training.tracking_owner import has_ended, this_process
 from medseg.training.tracking_uri import full_uri
 
 SEVERAL_TRAININGS = Path(__file__).with_name("several_trainings.py")
@@ -239,17 +239,22 @@ def test_leaves_the_runs_of_living_processes_alone(folder: Path) -> None:
 
 
 def test_knows_the_dead_from_the_living() -> None:
-    assert not has_ended(this_process())
     here, number, birth = this_process().split(":")
-    assert not has_ended(f"elsewhere:{number}:{birth}")
-    assert not has_ended(f"{here}:{number}:")
-    assert not has_ended("")
-    if birth:  # there is a /proc
-        assert has_ended(f"{here}:{number}:another")
-        zombie = subprocess.Popen([sys.executable, "-c", ""])
-        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-        assert has_ended(f"{machine()}:{zombie.pid}:{birth}")
-        zombie.wait()
+    for alive_or_unknown in (this_process(), f"elsewhere:{number}:{birth}", f"{here}:{number}:", f"{here}:x:y", ""):
+        assert not has_ended(alive_or_unknown)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="births of processes are read from /proc")
+def test_knows_a_number_used_again_and_a_zombie() -> None:
+    here, number, _birth = this_process().split(":")
+    assert has_ended(f"{here}:{number}:another")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        owner = f"{here}:{process.pid}:{tracking_owner._birth(process.pid)}"
+        assert not has_ended(owner)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # leaves it a zombie
+        assert has_ended(owner)
+    assert has_ended(owner)
 
 
 def test_keeps_names_apart_that_mlflow_would_merge(folder: Path) -> None:
