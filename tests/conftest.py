@@ -7,9 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # no test measures time
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param
 
@@ -125,11 +125,13 @@ def test_names_of_metrics() -> None:
     assert metric_name("dice", "..") == "dice/_"
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), min_size=1, max_size=4))
 def test_mlflow_takes_every_name(parts: list[str]) -> None:
     _validate_metric_name(metric_name(*parts))
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(),
