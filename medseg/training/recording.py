@@ -130,8 +130,9 @@ class Recording:
             self._tracker.metrics({"best_val_dice": best.best_metric}, epoch=best.best_epoch)
             message = f"Best validation: mean Dice {best.best_metric:.4f} in epoch {best.best_epoch}."
         self._tracker.finish(status, message=message)
-        if self._tracker.ui_command is not None:
-            _log.info(f"see the run: {self._tracker.ui_command}")
+        steps = [step for step in (self._tracker.ui_command, self._tracker.url) if step is not None]
+        if steps:
+            _log.info(f"see the run: {', then open '.join(steps)}")
 
 
 def _git_commit() -> dict[str, str]:

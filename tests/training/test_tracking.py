@@ -21,10 +21,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from medseg.errors import ConfigError
-from medseg.training import tracking_owner, tracking_store, tracking_worker
-from medseg.training.tracking import Tracker
-from medseg.training.tracking_owner import has_ended, this_process
-from medseg.training.tracking_uri import full_uri
+from medseg.training.tracking import Tracker, owner, store, worker
+from medseg.training.tracking.owner import has_ended, this_process
+from medseg.training.tracking.uri import full_uri
 
 SEVERAL_TRAININGS = Path(__file__).with_name("several_trainings.py")
 
@@ -47,9 +46,9 @@ def folder(tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking_store, "_ANSWER_S", 0.5)
-    monkeypatch.setattr(tracking_worker, "_RETRY_S", 0.2)
-    monkeypatch.setattr(tracking_worker, "_BREATH_S", 0.0)
+    monkeypatch.setattr(store, "_ANSWER_S", 0.5)
+    monkeypatch.setattr(worker, "_RETRY_S", 0.2)
+    monkeypatch.setattr(worker, "_BREATH_S", 0.0)
 
 
 def start(tracking_uri: str | None = None, **more: object) -> Tracker:
@@ -249,12 +248,12 @@ def test_knows_a_number_used_again_and_a_zombie() -> None:
     here, number, _birth = this_process().split(":")
     assert has_ended(f"{here}:{number}:another")
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        owner = f"{here}:{process.pid}:{tracking_owner._birth(process.pid)}"
-        assert not has_ended(owner)
+        child = f"{here}:{process.pid}:{owner._birth(process.pid)}"
+        assert not has_ended(child)
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # leaves it a zombie
-        assert has_ended(owner)
-    assert has_ended(owner)
+        assert has_ended(child)
+    assert has_ended(child)
 
 
 def test_keeps_names_apart_that_mlflow_would_merge(folder: Path) -> None:
@@ -420,7 +419,7 @@ def test_a_server_that_comes_late_and_dies_early(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(tracking_store, "_ANSWER_S", 5)
+    monkeypatch.setattr(store, "_ANSWER_S", 5)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///not this one.db")
     kept = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
 

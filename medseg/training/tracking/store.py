@@ -25,8 +25,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 
-from medseg.training.tracking_owner import has_ended, machine, this_process
-from medseg.training.tracking_uri import (
+from medseg.training.tracking.owner import has_ended, machine, this_process
+from medseg.training.tracking.uri import (
     alone_with,
     artifact_folder,
     sqlite_file,
@@ -67,7 +67,7 @@ class Store:
     """The run of one training in the store at `uri`.
 
     Args:
-        uri: as from `tracking_uri.full_uri`.
+        uri: as from `uri.full_uri`.
         experiment: made if there is none of this name.
         run_name: as MLflow shows it.
         params: of the run.

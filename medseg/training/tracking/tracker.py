@@ -15,12 +15,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from medseg.training.tracking_names import metric_name, public_config, public_params, public_text
-from medseg.training.tracking_store import Measure, Store
-from medseg.training.tracking_uri import full_uri
-from medseg.training.tracking_worker import Closing, File, Job, Status, Text, Worker
-
-__all__ = ["Status", "Tracker", "metric_name", "public_config", "public_params"]
+from medseg.training.tracking.names import metric_name, public_params, public_text
+from medseg.training.tracking.store import Measure, Store
+from medseg.training.tracking.uri import full_uri
+from medseg.training.tracking.worker import Closing, File, Job, Status, Text, Worker
 
 logger = logging.getLogger(__name__)
 
