@@ -4,7 +4,8 @@ MONAI's reader is imported by its own name, `medseg.images.reader.Reader`: impor
 """
 
 from medseg.images.geometry import Geometry
-from medseg.images.read import FoundImage, Image, find_images, read_geometry, read_image
+from medseg.images.image import Image
+from medseg.images.read import FoundImage, find_images, read_geometry, read_image
 from medseg.images.series import write_dicom_series
 from medseg.images.write import write_labels, write_volume
 

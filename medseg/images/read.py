@@ -5,33 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from medseg.errors import ImageError
 from medseg.images.dicom import dicom_files, is_dicom, read_series, read_voxels
 from medseg.images.geometry import Geometry
+from medseg.images.image import Image
 from medseg.images.nifti import is_nifti, read_nifti, read_nifti_geometry
 
 _EXPECTED = "expected a NIfTI file or a DICOM series"
-
-
-@dataclass(frozen=True, eq=False)
-class Image:
-    """A volume as it was read.
-
-    Attributes:
-        array: voxels `(i, j, k)`; HU for CT.
-        geometry: their grid, index -> RAS+ mm.
-        modality: as DICOM names it (CT, MR), where the file tells.
-        path: the file or series folder.
-    """
-
-    array: NDArray[Any]
-    geometry: Geometry
-    modality: str | None
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -51,10 +32,10 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     path = _existing(path)
     if path.is_dir() or is_dicom(path):
         series = read_series(path)
-        return Image(read_voxels(series), series.geometry, series.modality, path)
+        return Image(read_voxels(series), series.geometry, path, "DICOM", series.files, series.modality)
     if is_nifti(path) or path.name.endswith((".nii", ".nii.gz")):
         array, geometry = read_nifti(path)
-        return Image(array, geometry, None, path)
+        return Image(array, geometry, path, "NIfTI", (path,))
     raise ImageError(f"{path}: neither NIfTI nor DICOM; {_EXPECTED}")
 
 
