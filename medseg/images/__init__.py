@@ -3,9 +3,10 @@
 MONAI's reader is imported by its own name, `medseg.images.reader.Reader`: importing MONAI takes seconds.
 """
 
+from medseg.images.find import FoundImage, case_name, find_images
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
-from medseg.images.read import FoundImage, find_images, read_geometry, read_image
+from medseg.images.read import read_channels, read_geometry, read_image, read_label
 from medseg.images.series import write_dicom_series
 from medseg.images.write import write_labels, write_volume
 
@@ -13,9 +14,12 @@ __all__ = [
     "FoundImage",
     "Geometry",
     "Image",
+    "case_name",
     "find_images",
+    "read_channels",
     "read_geometry",
     "read_image",
+    "read_label",
     "write_dicom_series",
     "write_labels",
     "write_volume",
