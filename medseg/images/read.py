@@ -85,7 +85,9 @@ def read_label(path: str | os.PathLike[str], *, grid: Geometry | None = None) ->
     place, _ = split_series(path)
     if place.is_file() and is_rtstruct(place):
         if grid is None:
-            raise ImageError(f"{place}: an RT structure set has no grid of its own; name the image series it belongs to")
+            raise ImageError(
+                f"{place}: an RT structure set has no grid of its own; name the image series it belongs to"
+            )
         return read_rtstruct(place, grid=grid)
     if place.is_file() and is_seg(place):
         return read_seg(place, grid=grid)
@@ -93,6 +95,12 @@ def read_label(path: str | os.PathLike[str], *, grid: Geometry | None = None) ->
     if grid is not None and not label.geometry.agrees_with(grid):
         raise ImageError(f"{place}: not on the grid of its image: {label.geometry.difference(grid)}")
     return replace(label, array=whole_numbers(label.array, place))
+
+
+def needs_grid(path: str | os.PathLike[str]) -> bool:
+    """Whether a label is drawn on the grid of its image: a DICOM SEG, an RT structure set."""
+    place = Path(path)
+    return place.is_file() and (is_seg(place) or is_rtstruct(place))
 
 
 def read_channels(paths: list[str | os.PathLike[str]]) -> Image:

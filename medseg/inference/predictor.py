@@ -17,12 +17,12 @@ from monai.inferers import Inferer
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
-from medseg.bundle.metadata import class_colours, class_names
+from medseg.bundle.metadata import class_colours, class_names, label_classes
 from medseg.bundle.weights import load_weights
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.errors import ImageError, MedsegError, OutputError, user_error_in
 from medseg.files import check_output_dir
-from medseg.images import Geometry, write_labels
+from medseg.images import Geometry, write_labels, write_seg
 from medseg.inference.rows import CaseRow, write_rows
 from medseg.inference.stages import Stages
 from medseg.pictures import Panel, contact_sheet, save
@@ -34,27 +34,30 @@ Segmentation = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan as it was read: voxels `(i, j, k)`, grid (index -> RAS+ mm), modality where the file tells."""
+    """A scan as it was read: voxels `(channel, i, j, k)`, grid (index -> RAS+ mm), what its file tells."""
 
     array: NDArray[Any]
     geometry: Geometry
+    format: str
     modality: str | None
+    warnings: tuple[str, ...]
 
     @classmethod
     def of(cls, image: MetaTensor) -> Scan:
-        """The scan that `LoadImaged` made of a file: `(1, i, j, k)` with its affine."""
-        array = np.asarray(image[0])
+        """The scan that `LoadImaged` with medseg's reader made of its files, `(channel, i, j, k)`."""
+        array = np.asarray(image)
         affine = np.asarray(image.affine, dtype=np.float64)
-        return cls(array, Geometry(array.shape, affine), image.meta.get("modality"))
+        warnings = (image.meta["warnings"],) if image.meta["warnings"] else ()
+        return cls(array, Geometry(array.shape[1:], affine), image.meta["format"], image.meta["modality"], warnings)
 
 
 class Predictor(SupervisedEvaluator):
     """MONAI evaluator that segments every case of a dataset and writes what it found.
 
     For every case `output_dir` receives `NAME.nii.gz` (label values on the scan's own grid: same shape,
-    same affine) and the preview `NAME.png`; for all together `cases.csv` and `cases.json` with volumes
-    (mL), voxels, seconds per stage and warnings. A case that fails is reported and the others go on;
-    the run then ends with an error.
+    same affine), for a DICOM series also `NAME.dcm` (DICOM SEG), and the preview `NAME.png`; for all
+    together `cases.csv` and `cases.json` with volumes (mL), voxels, seconds per stage and warnings. A
+    case that fails is reported and the others go on; the run then ends with an error.
 
     Args:
         device: to compute on.
@@ -103,8 +106,8 @@ class Predictor(SupervisedEvaluator):
         self.output_dir = Path(output_dir)
         self.class_names = class_names(metadata)
         self.rows: list[CaseRow] = []
-        self._colours = class_colours(metadata)
-        self._modality = metadata["network_data_format"]["inputs"]["image"].get("modality")
+        self._metadata = metadata
+        self._input = metadata["network_data_format"]["inputs"]["image"]
         self._precision = pick_precision(device, precision)
 
     def run(self) -> None:  # type: ignore[override]
@@ -165,6 +168,7 @@ class Predictor(SupervisedEvaluator):
         with stages("read"):
             data = transform({"image": entry["image"]}, end=1)
             scan = Scan.of(data["image"])
+            self._check_channels(entry, scan)
         with stages("preprocess"):
             data = transform(data, start=1)
         with stages("network"), torch.no_grad(), autocast(self.state.device, self._precision):
@@ -185,20 +189,37 @@ class Predictor(SupervisedEvaluator):
         label: NDArray[Any] | None = None,
     ) -> None:
         """Write the label map of one case and its preview, with the true label's contours where known."""
-        write_labels(self.output_dir / f"{entry['case']}.nii.gz", segmentation, scan.geometry)
+        classes = label_classes(self._metadata)
+        write_labels(self.output_dir / f"{entry['case']}.nii.gz", segmentation, scan.geometry, classes=classes)
+        if scan.format == "DICOM":
+            write_seg(
+                self.output_dir / f"{entry['case']}.dcm",
+                segmentation,
+                source=entry["image"],
+                classes=classes,
+                algorithm_name=self._metadata["name"],
+                algorithm_version=self._metadata["version"],
+            )
         panel = Panel(
             title=entry["case"],
-            image=scan.array,
+            image=scan.array[0],
             affine=scan.geometry.affine,
             label=label,
             segmentation=segmentation,
         )
-        figure = contact_sheet([panel], colours=self._colours, class_names=self.class_names)
+        figure = contact_sheet([panel], colours=class_colours(self._metadata), class_names=self.class_names)
         save(figure, self.output_dir / f"{entry['case']}.png")
 
     def _warnings(self, scan: Scan, segmentation: Segmentation) -> list[str]:
         found = set(np.unique(segmentation).tolist())
         warnings = [f"no {name} found" for value, name in self.class_names.items() if value not in found]
-        if scan.modality and self._modality and scan.modality != self._modality:
-            warnings.insert(0, f"the scan's modality is {scan.modality}; this bundle was trained on {self._modality}")
-        return warnings
+        trained_on = self._input.get("modality")
+        if scan.modality and trained_on and scan.modality != trained_on:
+            warnings.insert(0, f"the scan's modality is {scan.modality}; this bundle was trained on {trained_on}")
+        return [*scan.warnings, *warnings]
+
+    def _check_channels(self, entry: Mapping[str, Any], scan: Scan) -> None:
+        found, expected = len(scan.array), self._input["num_channels"]
+        if found != expected:
+            what = ", ".join(self._input["channel_def"].values())
+            raise ImageError(f"{entry['image']}: has {found} channels; this bundle takes {expected}: {what}")
