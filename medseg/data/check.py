@@ -63,7 +63,7 @@ def _wrong_classes(label: Image, case: Case, class_names: Mapping[int, str]) -> 
     for each in label.classes:
         expected = named.get(each.name.casefold(), each.value)
         if expected != each.value:
-            return f"{case.label}: '{each.name}' has the value {each.value} there and {expected} in this bundle; renumber it"
+            return f"{case.label}: '{each.name}' is {each.value} there and {expected} in this bundle; renumber it"
     unknown = unknown_values(label.array, {0, *class_names})
     if unknown:
         expected_values = ", ".join(f"{v} ({name})" for v, name in sorted({0: "background", **class_names}.items()))

@@ -22,7 +22,7 @@ from medseg.bundle.weights import load_weights
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.errors import ImageError, MedsegError, OutputError, user_error_in
 from medseg.files import check_output_dir
-from medseg.images import Geometry, write_labels, write_seg
+from medseg.images import Geometry, write_dicom_seg, write_labels
 from medseg.inference.rows import CaseRow, write_rows
 from medseg.inference.stages import Stages
 from medseg.pictures import Panel, contact_sheet, save
@@ -192,7 +192,7 @@ class Predictor(SupervisedEvaluator):
         classes = label_classes(self._metadata)
         write_labels(self.output_dir / f"{entry['case']}.nii.gz", segmentation, scan.geometry, classes=classes)
         if scan.format == "DICOM":
-            write_seg(
+            write_dicom_seg(
                 self.output_dir / f"{entry['case']}.dcm",
                 segmentation,
                 source=entry["image"],
