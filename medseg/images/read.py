@@ -73,7 +73,8 @@ def read_label(path: str | os.PathLike[str], *, grid: Geometry | None = None) ->
     """Read a label: whole numbers on the grid of its image.
 
     DICOM SEG objects and RT structure sets are drawn onto `grid`; every other label must lie on it, and is
-    brought into its order of axes where another tool stored it with others. Overlapping structures come as one channel each.
+    brought into its order of axes where another tool stored it with others. Overlapping structures come as
+    one channel each.
 
     Args:
         path: any format that `read_image` takes, or an RT structure set.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine
-from monai.data import Dataset, MetaTensor
+from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 from monai.inferers import Inferer
 from monai.transforms import Compose
@@ -22,8 +21,9 @@ from medseg.bundle.weights import load_weights
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.errors import ImageError, MedsegError, OutputError, user_error_in
 from medseg.files import check_output_dir
-from medseg.images import Geometry, write_dicom_seg, write_labels
+from medseg.images import write_dicom_seg, write_labels
 from medseg.inference.rows import CaseRow, write_rows
+from medseg.inference.scan import Scan
 from medseg.inference.stages import Stages
 from medseg.pictures import Panel, contact_sheet, save
 
@@ -32,32 +32,14 @@ _log = logging.getLogger(__name__)
 Segmentation = NDArray[np.integer[Any]]
 
 
-@dataclass(frozen=True)
-class Scan:
-    """A scan as it was read: voxels `(channel, i, j, k)`, grid (index -> RAS+ mm), what its file tells."""
-
-    array: NDArray[Any]
-    geometry: Geometry
-    format: str
-    modality: str | None
-    warnings: tuple[str, ...]
-
-    @classmethod
-    def of(cls, image: MetaTensor) -> Scan:
-        """The scan that `LoadImaged` with medseg's reader made of its files, `(channel, i, j, k)`."""
-        array = np.asarray(image)
-        affine = np.asarray(image.affine, dtype=np.float64)
-        warnings = (image.meta["warnings"],) if image.meta["warnings"] else ()
-        return cls(array, Geometry(array.shape[1:], affine), image.meta["format"], image.meta["modality"], warnings)
-
-
 class Predictor(SupervisedEvaluator):
     """MONAI evaluator that segments every case of a dataset and writes what it found.
 
-    For every case `output_dir` receives `NAME.nii.gz` (label values on the scan's own grid: same shape,
-    same affine), for a DICOM series also `NAME.dcm` (DICOM SEG), and the preview `NAME.png`; for all
-    together `cases.csv` and `cases.json` with volumes (mL), voxels, seconds per stage and warnings. A
-    case that fails is reported and the others go on; the run then ends with an error.
+    For every case `output_dir` receives label values on the scan's own grid (same shape, same affine):
+    `NAME.nii.gz`, for a DICOM series also `NAME.dcm` (DICOM SEG), for a picture `NAME.png` in the classes'
+    colours; and the preview `NAME_preview.png`. For all together `cases.csv` and `cases.json` with volumes
+    (mL), voxels, seconds per stage and warnings. A case that fails is reported and the others go on; the
+    run then ends with an error.
 
     Args:
         device: to compute on.
@@ -176,7 +158,7 @@ class Predictor(SupervisedEvaluator):
             data["pred"] = logits[0].float().cpu()
         with stages("restore"):
             restored = self.to_source_grid(data)["pred"]
-            segmentation = np.asarray(restored[0]).astype(np.uint8)
+            segmentation = np.asarray(restored[0]).astype(np.uint8).reshape((*restored.shape[1:], 1)[:3])
         if segmentation.shape != scan.geometry.shape:
             raise ImageError(f"{entry['image']}: segmented as {segmentation.shape}, read as {scan.geometry.shape}")
         return scan, segmentation
@@ -189,11 +171,12 @@ class Predictor(SupervisedEvaluator):
         label: NDArray[Any] | None = None,
     ) -> None:
         """Write the label map of one case and its preview, with the true label's contours where known."""
-        classes = label_classes(self._metadata)
-        write_labels(self.output_dir / f"{entry['case']}.nii.gz", segmentation, scan.geometry, classes=classes)
-        if scan.format == "DICOM":
+        name, classes = entry["case"], label_classes(self._metadata)
+        suffix = ".png" if scan.spatial_dims == 2 else ".nii.gz"
+        write_labels(self.output_dir / f"{name}{suffix}", segmentation, scan.geometry, classes=classes)
+        if scan.format == "DICOM" and isinstance(entry["image"], str):
             write_dicom_seg(
-                self.output_dir / f"{entry['case']}.dcm",
+                self.output_dir / f"{name}.dcm",
                 segmentation,
                 source=entry["image"],
                 classes=classes,
@@ -201,14 +184,14 @@ class Predictor(SupervisedEvaluator):
                 algorithm_version=self._metadata["version"],
             )
         panel = Panel(
-            title=entry["case"],
-            image=scan.array[0],
+            title=name,
+            image=scan.shown(scan.brightness),
             affine=scan.geometry.affine,
-            label=label,
-            segmentation=segmentation,
+            label=None if label is None else scan.shown(label),
+            segmentation=scan.shown(segmentation),
         )
         figure = contact_sheet([panel], colours=class_colours(self._metadata), class_names=self.class_names)
-        save(figure, self.output_dir / f"{entry['case']}.png")
+        save(figure, self.output_dir / f"{name}_preview.png")
 
     def _warnings(self, scan: Scan, segmentation: Segmentation) -> list[str]:
         found = set(np.unique(segmentation).tolist())

@@ -38,7 +38,7 @@ def test_every_label_map_lies_on_its_scan(predict: Predict, phantom: Path, tmp_p
         orientations.add(geometry.orientation)
         assert segmentation.geometry.agrees_with(geometry, tolerance_mm=1e-3)
         assert segmentation.array.dtype == np.uint8
-        assert (tmp_path / "out" / scan.name.replace(".nii.gz", ".png")).is_file()
+        assert (tmp_path / "out" / scan.name.replace(".nii.gz", "_preview.png")).is_file()
     assert len(scans) == 6 and len(orientations) > 1
 
 
@@ -81,7 +81,7 @@ def test_damaged_case_is_told_and_the_others_go_on(predict: Predict, phantom: Pa
         predict(folder)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "case_002.nii.gz",
-        "case_002.png",
+        "case_002_preview.png",
         "cases.csv",
         "cases.json",
     ]
