@@ -65,14 +65,15 @@ class Evaluator(Predictor):
         Raises:
             ImageError: if the label does not lie on the scan's grid.
         """
-        scan, segmentation = self.segment(entry, stages)
+        found = self.segment(entry, stages)
+        scan = found.scan
         with stages("read"):
             label = read_label(entry["truth"], grid=scan.geometry)
-        self.evaluation.add(entry["case"], label.array, segmentation, spacing=scan.geometry.spacing)
+        self.evaluation.add(entry["case"], label.array, found.labels, spacing=scan.geometry.spacing)
         if self._save:
             with stages("write"):
-                self.write(entry, scan, segmentation, label.array)
-        return self.row(entry, scan, segmentation, stages)
+                self.write(entry, found, label.array)
+        return self.row(entry, found, stages)
 
     def case_failed(self, entry: Mapping[str, Any], error: MedsegError) -> None:
         """Count the case as failed."""

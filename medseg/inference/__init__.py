@@ -15,6 +15,7 @@ PREDICTOR_PARTS = {
     "metadata": "_meta_",
     "output_dir": "output_dir",
     "precision": "precision",
+    "save_probabilities": "save_probabilities",
 }
 
 bundle_predictor = takes_parts(**PREDICTOR_PARTS)(Predictor)

@@ -1,4 +1,4 @@
-"""A scan as a bundle's first transform read it."""
+"""A scan as a bundle's first transform read it, and what the network made of it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ class Scan:
         geometry = Geometry(array.shape[1:], affine)
         return cls(array, geometry, dims, image.meta["format"], image.meta["modality"], warnings)
 
+    def whole(self, array: Any) -> NDArray[Any]:
+        """A tensor `(channel, i, j[, k])` on this grid as an array `(channel, i, j, k)`."""
+        return np.asarray(array).reshape((len(array), *self.geometry.shape))
+
     def shown(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array `(i, j, k)` on this grid as `pictures.Panel` takes it: a picture has two axes."""
         return array[:, :, 0] if self.spatial_dims == 2 else array
@@ -54,3 +58,18 @@ class Scan:
         """One number per voxel `(i, j, k)`, to be looked at: the mean colour of a picture, else the first channel."""
         is_colour = self.spatial_dims == 2 and len(self.array) > 1
         return self.array.mean(axis=0) if is_colour else self.array[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """A scan and its label map, on one grid.
+
+    Attributes:
+        scan: as it was read.
+        labels: class values `(i, j, k)`, uint8.
+        probabilities: `(i, j, k, class)` float32, the background first; None where nobody asked.
+    """
+
+    scan: Scan
+    labels: NDArray[np.uint8]
+    probabilities: NDArray[np.float32] | None = None
