@@ -159,10 +159,7 @@ class Predictor(SupervisedEvaluator):
             logits = self.inferer(plain_tensor(data["image"][None], self.state.device), self.network)
             data["pred"] = logits[0].float().cpu()
         with stages("restore"):
-            found = self._restored(data, scan)
-        if found.labels.shape != scan.geometry.shape:
-            raise ImageError(f"{entry['image']}: segmented as {found.labels.shape}, read as {scan.geometry.shape}")
-        return found
+            return self._restored(data, scan)
 
     def _restored(self, data: dict[str, Any], scan: Scan) -> Segmented:
         last = len(self.to_source_grid) - 1

@@ -46,8 +46,16 @@ class Scan:
         return cls(array, geometry, dims, image.meta["format"], image.meta["modality"], warnings)
 
     def whole(self, array: Any) -> NDArray[Any]:
-        """A tensor `(channel, i, j[, k])` on this grid as an array `(channel, i, j, k)`."""
-        return np.asarray(array).reshape((len(array), *self.geometry.shape))
+        """A tensor `(channel, i, j[, k])` on this grid as an array `(channel, i, j, k)`.
+
+        Raises:
+            ValueError: if it lies on another.
+        """
+        array = np.asarray(array)
+        whole = array[..., None] if self.spatial_dims == 2 else array
+        if whole.shape[1:] != self.geometry.shape:
+            raise ValueError(f"restored to {whole.shape[1:]}, read as {self.geometry.shape}: check the postprocessing")
+        return whole
 
     def shown(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array `(i, j, k)` on this grid as `pictures.Panel` takes it: a picture has two axes."""

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from medseg.bundle.run import run_bundle
 from medseg.errors import MedsegError
-from medseg.images import read_geometry, read_image
+from medseg.images import read_geometry, read_image, read_label
 
 Predict = Callable[..., Any]
 
@@ -63,6 +64,32 @@ def test_dicom_series_gets_a_label_map_in_its_place(predict: Predict, phantom: P
     segmentation = read_image(tmp_path / "out" / "dicom_case.nii.gz")
     assert segmentation.geometry.agrees_with(read_geometry(phantom / "dicom_case"), tolerance_mm=1e-3)
     assert not any("modality" in warning for warning in row.warnings)
+
+
+def test_dicom_series_gets_a_dicom_seg_of_the_same_voxels(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    predict(phantom / "dicom_case")
+    written = read_image(tmp_path / "out" / "dicom_case.nii.gz")
+    seg = read_label(tmp_path / "out" / "dicom_case.dcm", grid=read_geometry(phantom / "dicom_case"))
+    named = {each.name: each.value for each in seg.classes}
+    for each in written.classes:
+        found = seg.array == named[each.name] if each.name in named else np.zeros(seg.array.shape, bool)
+        np.testing.assert_array_equal(found, written.array == each.value)
+    assert {each.name for each in written.classes} == {"liver", "spleen", "kidneys"}
+    header = pydicom.dcmread(tmp_path / "out" / "dicom_case.dcm")
+    slices = [pydicom.dcmread(each, stop_before_pixels=True) for each in (phantom / "dicom_case").iterdir()]
+    assert header.FrameOfReferenceUID == slices[0].FrameOfReferenceUID
+    referenced = header.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert {each.ReferencedSOPInstanceUID for each in referenced} == {each.SOPInstanceUID for each in slices}
+    assert header.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmName
+
+
+def test_probabilities_are_written_where_asked(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    predict(phantom / "images" / "case_001.nii.gz", save_probabilities=True)
+    labels = read_image(tmp_path / "out" / "case_001.nii.gz")
+    probabilities = read_image(tmp_path / "out" / "case_001_probabilities.nii.gz")
+    assert probabilities.geometry.agrees_with(labels.geometry)
+    np.testing.assert_allclose(probabilities.array.sum(axis=3), 1, atol=1e-5)
+    np.testing.assert_array_equal(probabilities.array.argmax(axis=3), labels.array)
 
 
 def test_foreign_modality_is_warned_of(predict: Predict, data_dir: Path) -> None:
