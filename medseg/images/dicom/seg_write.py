@@ -6,7 +6,7 @@ reads. Compression would save little (a bit per voxel already) and cost readers.
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,8 @@ def write_seg(
     with quiet():
         images = _images(stack, source)
         with replacing(path) as beside:
-            _segmentation(
-                _frames(labels, stack, classes, images), images, classes, algorithm_name, algorithm_version
-            ).save_as(os.fspath(beside))
+            frames = _frames(labels, stack, classes, images)
+            _segmentation(frames, images, stack, classes, (algorithm_name, algorithm_version)).save_as(beside)
 
 
 def _check(labels: NDArray[Any], stack: Stack, classes: Sequence[LabelClass]) -> None:
@@ -94,16 +93,34 @@ def _images(stack: Stack, source: Path) -> list[pydicom.Dataset]:
     images = []
     for file in dict.fromkeys(frame.header.file for frame in stack.frames):
         image = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-        for keyword in _OF_THE_STUDY:
-            if keyword not in image:
-                setattr(image, keyword, "")
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
             if not image.get(keyword):
                 raise ImageError(f"{file}: has no {keyword}, so nothing can refer to it; export it again")
         if not image.get("FrameOfReferenceUID"):
             image.FrameOfReferenceUID = frame_of_reference
+        _complete(image, stack)
         images.append(image)
     return images
+
+
+def _complete(image: pydicom.Dataset, stack: Stack) -> None:
+    """Bring a header, in memory, to what DICOM and highdicom ask for where its scanner did not."""
+    for keyword in _OF_THE_STUDY:
+        if keyword not in image:
+            setattr(image, keyword, "")
+    if not image.get("SpecificCharacterSet"):
+        image.pop("SpecificCharacterSet", None)
+    if not re.fullmatch(r"\d{3}[DWMY]", str(image.get("PatientAge", ""))):  # an optional value, and not to be repaired
+        image.pop("PatientAge", None)
+    if image.get("PatientIdentityRemoved") == "YES" and not image.get("DeidentificationMethod"):
+        image.DeidentificationMethod = "not told by the source"
+    if not image.get("SliceThickness"):
+        image.SliceThickness = stack.geometry.spacing[2]
+    if "PerFrameFunctionalGroupsSequence" in image:  # what is equal for all frames may stand in each
+        shared, first = image.SharedFunctionalGroupsSequence[0], image.PerFrameFunctionalGroupsSequence[0]
+        for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+            if keyword not in shared and keyword in first:
+                setattr(shared, keyword, first[keyword].value)
 
 
 def _frames(
@@ -121,13 +138,19 @@ def _frames(
 
 
 def _segmentation(
-    frames: NDArray[np.uint8], images: list[pydicom.Dataset], classes: Sequence[LabelClass], name: str, version: str
+    frames: NDArray[Any],
+    images: list[pydicom.Dataset],
+    stack: Stack,
+    classes: Sequence[LabelClass],
+    algorithm: tuple[str, str],
 ) -> pydicom.Dataset:
-    from highdicom import AlgorithmIdentificationSequence  # takes a second, and not everybody writes SEG
+    from highdicom import AlgorithmIdentificationSequence, PixelMeasuresSequence  # takes a second to import
     from highdicom.seg import Segmentation
 
     import medseg
 
+    name, version = algorithm
+    i, j, k = stack.geometry.spacing
     made_by = AlgorithmIdentificationSequence(name, codes.cid7162.ArtificialIntelligence, version)
     if frames.max(initial=0) <= 255:
         frames = frames.astype(np.uint8)
@@ -144,6 +167,7 @@ def _segmentation(
         manufacturer_model_name=name[:_LONGEST_LABEL],
         software_versions=medseg.__version__,
         device_serial_number="none",
+        pixel_measures=PixelMeasuresSequence(pixel_spacing=(j, i), slice_thickness=k, spacing_between_slices=k),
         content_label="SEGMENTATION",
         content_description=f"Segmentation by {name}"[:_LONGEST_LABEL],
         series_description=f"Segmentation by {name}"[:_LONGEST_LABEL],
