@@ -44,7 +44,11 @@ def dicom_files(path: Path) -> list[Path]:
         if not is_dicom(path):
             return []
         return _listed_in(path) if _is_directory(path) else [path]
-    return [each for each in sorted(_walk(path, {path.resolve()})) if is_dicom(each) and not _is_directory(each)]
+    files = sorted(_walk(path, {path.resolve()}))
+    for each in files:  # not left out: it may be a slice
+        if not os.access(each, os.R_OK):
+            raise ImageError(f"{each}: may not be read; ask its owner for permission")
+    return [each for each in files if is_dicom(each) and not _is_directory(each)]
 
 
 def impostors(path: Path) -> list[Path]:

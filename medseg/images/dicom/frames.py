@@ -24,7 +24,6 @@ _GROUP_MARKS = (
     ("FrameContentSequence", "StackID", "StackID"),
     ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime"),
     ("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber"),
-    ("FrameContentSequence", "DimensionIndexValues", "DimensionIndexValues"),
 )
 
 
@@ -69,13 +68,11 @@ def frames_of(headers: Iterable[Header]) -> list[Frame]:
 def _frames(header: Header) -> list[Frame]:
     each = header.values.items("PerFrameFunctionalGroupsSequence")
     shared = header.values.items("SharedFunctionalGroupsSequence")
-    if header.frames == 1 and not each and not shared:
-        return [_classic(header)]
+    if not each and not shared:
+        one = header.frames == 1
+        return [_classic(header)] if one else [_without_place(header, index) for index in range(header.frames)]
     if not each:
-        if header.frames == 1:
-            each = [Values(type(header.values.dataset)(), header.file)] if not shared else shared
-        else:
-            return [_without_place(header, index) for index in range(header.frames)]
+        each = shared * header.frames
     if len(each) != header.frames:
         raise ImageError(
             f"{header.file}: NumberOfFrames is {header.frames} and {len(each)} frames are described; export it again"
@@ -119,8 +116,14 @@ def _enhanced(header: Header, index: int, groups: list[Values]) -> Frame:
             name: text
             for sequence, keyword, name in _GROUP_MARKS
             if (found := group(sequence)) is not header.values and (text := found.text(keyword))
-        },
+        }
+        | _dimensions(group("FrameContentSequence")),
     )
+
+
+def _dimensions(content: Values) -> dict[str, str]:
+    """Where a frame stands in each of the dimensions that a file is sorted by, whatever these are."""
+    return {f"dimension {number}": text for number, text in enumerate(content.texts("DimensionIndexValues"), 1)}
 
 
 def _without_place(header: Header, index: int) -> Frame:

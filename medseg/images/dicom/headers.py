@@ -93,7 +93,8 @@ class Values:
         value = self.raw(keyword)
         if value is None:
             return ()
-        return (str(value),) if isinstance(value, str) else tuple(str(each) for each in value)
+        several = isinstance(value, Sequence) and not isinstance(value, str)
+        return tuple(str(each) for each in value) if several else (str(value),)
 
     def numbers(self, keyword: str, count: int) -> Numbers | None:
         """`count` finite numbers, or None where there is no value."""
@@ -245,11 +246,8 @@ def _check_image(header: Header, *, has_pixels: bool) -> None:
     file = header.file
     if not has_pixels:
         raise ImageError(f"{file}: an image without pixels, cut short or damaged; fetch it again")
-    for keyword, value in (
-        ("Rows", header.rows),
-        ("Columns", header.columns),
-        ("BitsAllocated", header.bits_allocated),
-    ):
+    needed = {"Rows": header.rows, "Columns": header.columns, "BitsAllocated": header.bits_allocated}
+    for keyword, value in needed.items():
         if value < 1:
             raise ImageError(f"{file}: an image without {keyword}; export it again")
     if not header.photometric:

@@ -1,7 +1,11 @@
-"""JPEG of 12 bits (extended, process 4) through GDCM, as a plug-in of pydicom, which itself takes GDCM for 8 bits only."""
+"""JPEG of 12 bits (extended, process 4) by GDCM, as a plug-in of pydicom, whose own takes 8 bits only."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from pydicom.pixels.decoders.base import DecodeRunner
@@ -39,7 +43,22 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
     image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
     bits = runner.bits_stored
     image.SetPixelFormat(gdcm.PixelFormat(runner.samples_per_pixel, runner.bits_allocated, bits, bits - 1, 0))
-    decoded: bytes = image.GetBuffer().encode("utf-8", "surrogateescape")
+    with _silent():
+        decoded: bytes = image.GetBuffer().encode("utf-8", "surrogateescape")
     if len(decoded) != runner.frame_length(unit="bytes"):
         raise ValueError("a frame of another size than its header tells")
     return decoded
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """libjpeg writes "Unsupported JPEG data precision 12" to stderr before GDCM takes the library that has it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydicom
+
 from medseg.errors import ImageError
 from medseg.images.dicom.files import dicom_files
 from medseg.images.dicom.frames import Frame, frames_of
-from medseg.images.dicom.headers import Header, read_header
+from medseg.images.dicom.headers import IMAGE, OTHER, Header, read_header
 from medseg.images.dicom.mosaic import is_mosaic, mosaic_of
 from medseg.images.dicom.quiet import quiet
 from medseg.images.dicom.slices import stack
@@ -77,9 +79,10 @@ class Series:
     def named(self, number: int) -> str:
         """One line for a list in an error."""
         size = " x ".join(map(str, self.size)) if self.size else f"{len(self.headers)} files"
-        words = [self.headers[0].modality or "?", self.kind if self.kind != "image" else "", size]
+        what = {IMAGE: "", OTHER: pydicom.uid.UID(self.headers[0].sop_class).name}.get(self.kind, self.kind)
         description = f"'{self.description}'" if self.description else ""
-        return f"{number} = {' '.join(filter(None, [*words, description]))}"
+        words = [self.headers[0].modality or "?", what, size, description]
+        return f"{number} = {' '.join(filter(None, words))}"
 
 
 def list_series(path: Path) -> list[SeriesInfo]:

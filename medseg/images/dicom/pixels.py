@@ -55,9 +55,9 @@ def read_native(frame: Frame, out: NDArray[Any]) -> None:
         ImageError: if the file is too short, or holds more or less than its header tells.
     """
     header = frame.header
-    start = _native_start(header)
     view = memoryview(out.view(np.uint8).reshape(-1))
     try:
+        start = _native_start(header)
         with header.file.open("rb", buffering=0) as stream:
             stream.seek(start + frame.index * len(view))
             filled = 0
@@ -120,7 +120,7 @@ def decode(frame: Frame, dataset: pydicom.Dataset) -> NDArray[Any]:
             dataset, index=frame.index, raw=header.samples == 1, decoding_plugin=_plugin(decoder)
         )
         if header.photometric == "PALETTE COLOR":
-            return np.asarray(apply_color_lut(plane, dataset))
+            return _smallest(np.asarray(apply_color_lut(plane, dataset)))
         if header.samples > 1 and told["photometric_interpretation"] != "RGB":
             raise ImageError(f"{header.file}: its colours ({header.photometric}) cannot be read; convert it to RGB")
         if "ModalityLUTSequence" in dataset:
@@ -216,10 +216,17 @@ def _as_told(header: Header, plane: NDArray[Any]) -> NDArray[Any]:
             plane = np.where(plane > high, plane.astype(np.int64) - span, plane)
     if int(plane.min()) < low or int(plane.max()) > high:
         raise ImageError(
-            f"{header.file}: decodes to values from {plane.min()} to {plane.max()}, which its {header.bits_stored} stored "
-            "bits cannot hold; export it again without compression"
+            f"{header.file}: decodes to values from {plane.min()} to {plane.max()}, which its {header.bits_stored} "
+            "stored bits cannot hold; export it again without compression"
         )
     return plane.astype(stored_type(header), copy=False)
+
+
+def _smallest(colours: NDArray[Any]) -> NDArray[Any]:
+    """Palettes of 16 bits often hold 8, in the upper byte (PS3.3 C.7.6.3.1.5)."""
+    if colours.dtype == np.uint16 and not (colours & 0xFF).any():
+        return (colours >> 8).astype(np.uint8)
+    return colours
 
 
 @cache

@@ -2,26 +2,27 @@
 
 What is met, and what becomes of it:
 
-| What | Recognised by | Becomes |
-| --- | --- | --- |
-| several series, or volumes in one | SeriesInstanceUID, and what follows | a list as the error; one is named as `PATH::NUMBER` |
-| localizer, SEG, RTSTRUCT, report beside one image series | ImageType, SOPClassUID | the image is read, the others are told |
-| echoes, time points, b-values, parts of the complex signal, acquisitions | planes at one place | split by the tag that tells them apart |
-| mixed orientation, size, pixel spacing, colour, SeriesNumber, frame of reference | these values | split |
-| time points that no tag tells apart | InstanceNumber in blocks | split, else refused |
-| a file twice | SOPInstanceUID, or pixels and place | read once, told; refused where the pixels differ |
-| missing slice, overlap, uneven or sideways steps | positions against an even grid, 3 % of a step | refused, naming the place |
-| gantry tilt | steps off the normal by over 0.2 degrees | carried in the affine (sheared), told |
-| rescale that differs between slices | RescaleSlope, RescaleIntercept | applied per slice |
-| one slice | | a volume as thick as SpacingBetweenSlices or SliceThickness; without, a picture in its place |
-| no position | ImagePositionPatient | one file: a picture; several: refused |
-| multi-frame | functional groups | frames are slices; without places (films, NM): refused |
-| Siemens mosaic | ImageType | unfolded by its private header; without it a picture, told |
-| colour | PhotometricInterpretation | RGB channels, palette and YBR converted |
-| MONOCHROME1 | | X-rays are turned so that dense is bright; values of CT, MR, PET stay; both told |
-| pixel padding | PixelPaddingValue, -RangeLimit | values stay (as in SimpleITK and dcm2niix), counted in a warning |
-| bits above HighBit | BitsStored | not part of the value |
-| damaged, truncated, of unknown encoding | | refused, naming the file |
+- several series, or volumes in one: a list as the error; `PATH::NUMBER` names one.
+- localizer, SEG, RTSTRUCT, report beside one image series: the image is read, the others are told.
+- planes at one place (echoes, time points, b-values, parts of the complex signal, acquisitions): split by the
+  tag, or the few tags, that tell as many volumes apart as there are planes at a place.
+- mixed orientation, size, pixel spacing, colour, SeriesNumber, frame of reference: split.
+- time points that no tag tells apart: split where InstanceNumber has them one after the other, else refused.
+- a file twice (SOPInstanceUID, or pixels and place): read once, told; refused where the pixels differ.
+- missing slice, overlap, uneven or sideways steps (a slice further than 3 % of a step from an even grid):
+  refused, naming the place and the distances.
+- gantry tilt (steps over 0.2 degrees off the normal): carried in the affine, which is sheared; told.
+- rescale that differs between slices: applied per slice.
+- one slice: a volume as thick as SpacingBetweenSlices or SliceThickness; without, a picture in its place; told.
+- no ImagePositionPatient: one file is a picture, spacing of the detector where there is no other, told;
+  several are refused.
+- multi-frame: frames are slices, each by its functional groups; without places (films, NM): refused.
+- Siemens mosaic (ImageType): unfolded by its private header; without, a picture; told.
+- colour: RGB channels; palette and YBR are converted.
+- MONOCHROME1: X-rays are turned so that dense is bright, the values of CT, MR, PET stay; both told.
+- PixelPaddingValue: values stay, as in SimpleITK and dcm2niix; their number is told.
+- bits that BitsStored and HighBit leave out: no part of the value.
+- damaged, truncated, of unknown encoding: refused, naming the file.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ def read_dicom(path: Path, *, series: str | None = None) -> Image:
     """
     with quiet():
         chosen = _choose(path, series)
-        array, warnings = _voxels(chosen)
+        try:
+            array, warnings = _voxels(chosen)
+        except MemoryError as error:
+            raise ImageError(f"{path}: too large for the memory here, or its size is damaged") from error
     frames, first = chosen.stack.frames, chosen.stack.frames[0].header
     return Image(
         array=array,
@@ -101,8 +105,8 @@ def _choose(path: Path, series: str | None) -> _Chosen:
     frames = chosen.part.frames
     if not frames:
         raise ImageError(
-            f"{path}: {chosen.named(found.index(chosen) + 1)} is a {chosen.kind} and no image; "
-            "name its file as a label, or another series"
+            f"{path}: no image as series {chosen.named(found.index(chosen) + 1)}; "
+            "a label (SEG, RTSTRUCT) is read by the name of its file"
         )
     warnings = [*chosen.part.warnings, *(_beside(found, chosen) if series is None else ()), *_failed_copies(path)]
     mosaic = mosaic_of(frames[0]) if len(frames) == 1 and is_mosaic(frames[0].header) else None
@@ -130,9 +134,7 @@ def _only(path: Path, found: Sequence[Series]) -> Series:
             return candidates[0]
         if candidates:
             raise ImageError(f"{path}: {_listed(found)}; name one as {path}::NUMBER")
-    if len(found) == 1:
-        return found[0]
-    raise ImageError(f"{path}: holds no DICOM image: {_listed(found)}")
+    raise ImageError(f"{path}: no image, {_listed(found)}; a label (SEG, RTSTRUCT) is read by the name of its file")
 
 
 def _by_name(path: Path, found: Sequence[Series], series: str) -> Series:

@@ -70,9 +70,7 @@ def check_plane(frame: Frame) -> None:
     """
     file = frame.header.file
     if frame.spacing is not None and min(frame.spacing) <= 0:
-        raise ImageError(
-            f"{file}: its PixelSpacing is {_mm(frame.spacing)} mm; no pixel has that size; export it again"
-        )
+        raise ImageError(f"{file}: its PixelSpacing is {_mm(frame.spacing)} mm, which no pixel has; export it again")
     if frame.directions is not None:
         across, down = np.array(frame.directions).reshape(2, 3)
         lengths = np.linalg.norm([across, down], axis=1)
@@ -151,8 +149,8 @@ def _picture(frames: Sequence[Frame], path: Path) -> Stack:
     first = frames[0]
     if first.header.frames > 1:
         raise ImageError(
-            f"{first.header.file}: a multi-frame {first.header.modality or 'image'} that does not tell where its frames "
-            "lie (a film, projections or a gated study); convert it with the scanner's software"
+            f"{first.header.file}: a multi-frame {first.header.modality or 'image'} that does not tell where its "
+            "frames lie (a film, projections or a gated study); convert it with the scanner's software"
         )
     if len(frames) > 1:
         raise ImageError(
@@ -160,9 +158,8 @@ def _picture(frames: Sequence[Frame], path: Path) -> Stack:
             "read them one by one, or export them again"
         )
     spacing, told_by = _picture_spacing(first)
-    warning = "its place in the body is not known; " + (
-        f"spacing by {told_by}" if told_by else "no spacing, 1 mm taken"
-    )
+    known = f"spacing by {told_by}" if told_by else "no spacing, 1 mm taken"
+    warning = f"its place in the body is not known; {known}"
     affine = np.diag([-spacing[1], -spacing[0], 1.0, 1.0])
     geometry = Geometry((first.header.columns, first.header.rows, 1), affine)
     return Stack((first,), geometry, spatial_dims=2, warnings=(warning,))
@@ -176,7 +173,7 @@ def _picture_spacing(frame: Frame) -> tuple[tuple[float, ...], str]:
         if spacing is None:
             continue
         if min(spacing) <= 0:
-            raise ImageError(f"{frame.header.file}: its {keyword} is {_mm(spacing)} mm; no pixel has that size")
+            raise ImageError(f"{frame.header.file}: its {keyword} is {_mm(spacing)} mm, which no pixel has")
         note = "PixelSpacing" if keyword == "PixelSpacing" else f"{keyword}, which is that of the detector"
         return spacing, note
     return (1.0, 1.0), ""

@@ -8,7 +8,7 @@ first tag, or the first few, that tell exactly as many volumes apart as there ar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -132,34 +132,38 @@ def _clusters(values: Sequence[tuple[float, ...] | None], *, absolute: float = 0
     return [known[value] for value in values]
 
 
-def _by_marks(frames: list[Frame]) -> Iterable[tuple[str, list[Frame], tuple[str, ...]]]:
-    """Planes without two at one place, where tags tell them apart: the tags, the planes, what was dropped."""
+def _by_marks(frames: list[Frame]) -> list[tuple[str, list[Frame], tuple[str, ...]]]:
+    """Planes without two at one place, where that can be: what tells them apart, the planes, what was dropped."""
+    warnings: tuple[str, ...] = ()
+    if _some_places_repeat(frames):  # copies rather than volumes
+        frames, warnings = _without_equal(frames)
     several = _planes_at_a_place(frames)
     if several < 2:
-        return [("", frames, ())]
-    surplus = len(frames) - len(set(places(frames).tolist()))
-    if surplus < len(frames) - surplus:  # some places repeat, not all: copies rather than volumes
-        frames, warnings = _without_equal(frames)
-        if _planes_at_a_place(frames) < 2:
-            return [("", frames, warnings)]
-    else:
-        warnings = ()
-    for groups in _splits_by_tag(frames, several):
-        return [(note, group, warnings) for note, group in groups]
-    left, more = _without_equal(frames)
-    if more:
-        return [(note, group, (*warnings, *more, *finer)) for note, group, finer in _by_marks(left)]
-    blocks = _blocks(frames, several)
-    return [(note, group, warnings) for note, group in blocks] if blocks else [("", frames, warnings)]
+        return [("", frames, warnings)]
+    groups = next(_splits_by_tag(frames, several), None)
+    if groups is None:
+        left, more = _without_equal(frames)
+        if more:
+            return [(note, group, (*warnings, *more, *finer)) for note, group, finer in _by_marks(left)]
+        groups = _blocks(frames, several) or [("", frames)]
+    return [(note, group, warnings) for note, group in groups]
+
+
+def _some_places_repeat(frames: Sequence[Frame]) -> bool:
+    if _planes_at_a_place(frames) < 2:
+        return False
+    return len(frames) < 2 * len(set(places(frames).tolist()))
 
 
 def _planes_at_a_place(frames: Sequence[Frame]) -> int:
     if any(frame.position is None or frame.directions is None for frame in frames):
         return 1
+    if not np.isfinite(normal_of(frames[0])).all():  # `stack` says so
+        return 1
     return int(np.bincount(places(frames)).max())
 
 
-def _splits_by_tag(frames: Sequence[Frame], several: int) -> Iterable[list[tuple[str, list[Frame]]]]:
+def _splits_by_tag(frames: Sequence[Frame], several: int) -> Iterator[list[tuple[str, list[Frame]]]]:
     names = list(dict.fromkeys(name for frame in frames for name in frame.marks))
     varying = [name for name in names if len({frame.marks.get(name) for frame in frames}) > 1]
     for count in range(1, _MOST_TAGS + 1):
@@ -186,7 +190,7 @@ def _natural(text: str) -> tuple[float, str]:
 def _blocks(frames: Sequence[Frame], several: int) -> list[tuple[str, list[Frame]]]:
     """Volumes one after the other by InstanceNumber; empty where they are not."""
     numbers = [frame.header.instance_number for frame in frames]
-    if None in numbers or len(set(numbers)) < len(numbers) or len(frames) % several:
+    if None in numbers or len(set(numbers)) < len(numbers) or len(frames) % several or len(frames) == several:
         return []
     ordered = sorted(frames, key=lambda frame: frame.header.instance_number or 0)
     size = len(frames) // several

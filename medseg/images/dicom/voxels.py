@@ -6,7 +6,7 @@ true range is kept, and where that fits int16 or uint16 the bits are already rig
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -39,6 +39,10 @@ class _Plane:
     low: int
     high: int
     padded: int
+
+
+# Fills the place of a plane; the plane is given where it was decoded, else it is read from its file.
+_Read = Callable[[Frame, NDArray[Any], NDArray[Any] | None], _Plane]
 
 
 def read_voxels(frames: Sequence[Frame]) -> Voxels:
@@ -85,10 +89,10 @@ def _whole(frames: Sequence[Frame]) -> tuple[NDArray[Any] | None, list[_Plane]]:
         if plane is None:
             read_native(frame, out)
             plane = out.view(stored_type(frame.header))
+        else:
+            out[...] = plane.astype(np.int64).astype(bits) if plane.dtype.kind == "i" else plane
         low, high = int(plane.min()), int(plane.max())
         padded = _padded(frame.header, plane)
-        if plane.base is not out:
-            out[...] = plane.astype(np.int64).astype(bits) if plane.dtype.kind == "i" else plane
         slope, intercept = _linear(frame)
         if slope != 1:
             np.multiply(out, bits.type(slope % 2 ** (8 * size)), out=out)
@@ -147,14 +151,17 @@ def _padded(header: Header, plane: NDArray[Any]) -> int:
     return int(np.count_nonzero(plane == low if low == high else (plane >= low) & (plane <= high)))
 
 
-def _each(frames: Sequence[Frame], volume: NDArray[Any], read: Any) -> list[_Plane]:
-    """`read(frame, out, decoded plane or None)` for every plane, native ones in several threads."""
-    if all(is_native_grey(frame.header) for frame in frames):
-        with ThreadPoolExecutor(_THREADS) as pool:
-            direct = all(stored_type(frame.header).itemsize == volume.itemsize for frame in frames)
-            return list(pool.map(lambda each: read(each[0], each[1], None if direct else stored(each[0])),
-                                 zip(frames, volume, strict=True)))  # fmt: skip
-    return [read(frame, out, plane) for frame, out, plane in zip(frames, volume, _decoded(frames), strict=True)]
+def _each(frames: Sequence[Frame], volume: NDArray[Any], read: _Read) -> list[_Plane]:
+    """Read every plane to its place in `volume`: native ones in several threads, where the types agree at once."""
+    if not all(is_native_grey(frame.header) for frame in frames):
+        return [read(frame, out, plane) for frame, out, plane in zip(frames, volume, _decoded(frames), strict=True)]
+
+    def one(frame: Frame, out: NDArray[Any]) -> _Plane:
+        direct = volume.dtype.kind == "u" and stored_type(frame.header).itemsize == volume.itemsize
+        return read(frame, out, None if direct else stored(frame))
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(one, frames, volume))
 
 
 def _decoded(frames: Sequence[Frame]) -> Iterator[NDArray[Any]]:
