@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -187,11 +186,8 @@ def _is_gzipped(path: Path) -> bool:
         return stream.read(2) == b"\x1f\x8b"
 
 
-@contextmanager
 def _opened(path: Path) -> Any:
-    opened: IO[bytes] = gzip.open(path, "rb") if _is_gzipped(path) else path.open("rb")
-    with opened as stream:
-        yield stream
+    return gzip.open(path, "rb") if _is_gzipped(path) else path.open("rb")
 
 
 def _start(path: Path, size: int) -> bytes:

@@ -84,7 +84,7 @@ def _series(file: Any, path: Path) -> Any:
     if len(file.series) != 1:
         shapes = ", ".join(_product(each.shape) for each in file.series[:4])
         raise ImageError(
-            f"{path}: holds {len(file.series)} pictures of different sizes or types ({shapes}); save the one that is meant"
+            f"{path}: holds {len(file.series)} pictures of different sizes or types ({shapes}); save the one you mean"
         )
     series = file.series[0]
     size = path.stat().st_size
@@ -144,7 +144,8 @@ def _interpreted(picture: Picture, page: Any, path: Path) -> Picture:
         return replace(picture, pixels=through_palette(pixels, palette, path))
     if photometric == _WHITE_IS_0 and pixels.dtype.kind == "u":
         top = 2**page.bitspersample - 1
-        return replace(picture, pixels=(top - pixels).astype(pixels.dtype))
+        warnings = (*picture.warnings, "white is stored as 0 in it: inverted, so that bright is high")
+        return replace(picture, pixels=(top - pixels).astype(pixels.dtype), warnings=warnings)
     is_rgb = photometric in (_RGB, _BLACK_IS_0, _PALETTE, _WHITE_IS_0)
     if not is_rgb and not (photometric == _YCBCR and int(page.compression) in _JPEG):
         raise ImageError(f"{path}: its colours are of kind {page.photometric}; save it as RGB or grey")
