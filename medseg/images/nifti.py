@@ -152,7 +152,11 @@ def _files(path: Path) -> _Files:
         if found is None:
             raise ImageError(f"{path}: the header of a pair, and no .img file of that name beside it; fetch that too")
         voxels = found
-    return _Files(header, voxels, _start(header, LONGEST), kind or _SINGLE)
+    try:
+        start = _start(header, LONGEST)
+    except _UNREADABLE as error:
+        raise ImageError(f"{path}: truncated or damaged ({_reason(error)}); fetch or convert it again") from error
+    return _Files(header, voxels, start, kind or _SINGLE)
 
 
 def _kind(path: Path) -> str | None:

@@ -206,8 +206,9 @@ def _geometry(fields: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry
         name, scale = _UNITS[unit]
         warnings.append(f"lengths are in {name} and were converted to mm")
     try:
-        for affine in _coded_affines(fields):
-            places.append(Geometry((shape[0], shape[1], shape[2]), np.diag([scale, scale, scale, 1]) @ affine))
+        with np.errstate(all="ignore"):  # of damaged numbers, which Geometry refuses
+            for affine in _coded_affines(fields):
+                places.append(Geometry((shape[0], shape[1], shape[2]), np.diag([scale, scale, scale, 1]) @ affine))
     except _DAMAGED as error:
         reason = " ".join(str(error).split())
         raise ImageError(f"{path}: its place in the world is damaged ({reason}); mend its sform and qform") from error

@@ -25,7 +25,7 @@ _ALPHA = (1, 2)  # ExtraSamples
 _INCH, _CENTIMETRE = 2, 3  # ResolutionUnit
 _UNITS_MM = {"nm": 1e-6, "um": 1e-3, "µm": 1e-3, "\u03bcm": 1e-3, "\\u00b5m": 1e-3, "micron": 1e-3, "microns": 1e-3}
 _UNITS_MM |= {"mm": 1.0, "cm": 10.0, "m": 1000.0, "inch": 25.4, "in": 25.4}
-_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200
+_BOMBS = ((1 << 26, 1100), (1 << 30, 200))  # from so many bytes on, at most so many out of one: deflate gives 1032
 
 
 def read_tiff(path: Path) -> Picture:
@@ -88,8 +88,10 @@ def _series(file: Any, path: Path) -> Any:
         )
     series = file.series[0]
     size = path.stat().st_size
-    if series.nbytes > _BOMB_BYTES and series.nbytes > _BOMB_RATIO * size:
+    if any(series.nbytes > least and series.nbytes > ratio * size for least, ratio in _BOMBS):
         raise ImageError(f"{path}: {size} bytes claim to hold {series.nbytes}; if that is true, save it uncompressed")
+    if min(series.shape) < 1:
+        raise ImageError(f"{path}: damaged TIFF: axes of lengths {series.shape}; fetch or convert it again")
     if series.dtype is None or series.dtype.kind not in "biuf":
         raise ImageError(f"{path}: holds pixels of type {series.dtype}; save it as whole numbers or floats")
     for page in series.pages:

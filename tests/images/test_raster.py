@@ -242,9 +242,8 @@ def test_imagej_and_ome_tell_spacing_slices_and_channels(tmp_path: Path) -> None
     np.testing.assert_allclose(image.geometry.spacing, (0.0005, 0.00025, 0.0025))
     sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.25, "PhysicalSizeZ": 0.002}
     metadata = {"axes": "ZCYX", **sizes, "PhysicalSizeZUnit": "mm"}
-    tifffile.imwrite(
-        tmp_path / "o.ome.tif", np.stack([volume, 255 - volume], 1), metadata=metadata, photometric="minisblack"
-    )
+    channels = np.stack([volume, 255 - volume], 1)
+    tifffile.imwrite(tmp_path / "o.ome.tif", channels, metadata=metadata, photometric="minisblack")
     image = read_image(tmp_path / "o.ome.tif")
     np.testing.assert_array_equal(image.array, channels.transpose(3, 2, 0, 1))
     np.testing.assert_allclose(image.geometry.spacing, (0.0005, 0.00025, 0.002))
