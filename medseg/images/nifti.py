@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -153,7 +152,11 @@ def _files(path: Path) -> _Files:
         if found is None:
             raise ImageError(f"{path}: the header of a pair, and no .img file of that name beside it; fetch that too")
         voxels = found
-    return _Files(header, voxels, _start(header, LONGEST), kind or _SINGLE)
+    try:
+        start = _start(header, LONGEST)
+    except _UNREADABLE as error:
+        raise ImageError(f"{path}: truncated or damaged ({_reason(error)}); fetch or convert it again") from error
+    return _Files(header, voxels, start, kind or _SINGLE)
 
 
 def _kind(path: Path) -> str | None:
@@ -187,11 +190,8 @@ def _is_gzipped(path: Path) -> bool:
         return stream.read(2) == b"\x1f\x8b"
 
 
-@contextmanager
 def _opened(path: Path) -> Any:
-    opened: IO[bytes] = gzip.open(path, "rb") if _is_gzipped(path) else path.open("rb")
-    with opened as stream:
-        yield stream
+    return gzip.open(path, "rb") if _is_gzipped(path) else path.open("rb")
 
 
 def _start(path: Path, size: int) -> bytes:

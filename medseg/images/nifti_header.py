@@ -99,7 +99,7 @@ def find_note(start: bytes, header_size: int) -> tuple[Note | None, bool]:
 
 
 def _extensions(start: bytes, header_size: int) -> Iterator[bytes]:
-    order = "<" if start[:4] in (b"\x5c\x01\0\0", b"\x1c\x02\0\0") else ">"
+    order = byte_order(start) or "<"
     if len(start) < header_size + 4 or start[header_size] == 0:
         return
     position = header_size + 4
@@ -111,13 +111,21 @@ def _extensions(start: bytes, header_size: int) -> Iterator[bytes]:
         position += size
 
 
+def byte_order(start: bytes) -> str | None:
+    """ "<" or ">", by the length of itself that a header starts with."""
+    for order in "<>":
+        if len(start) >= 4 and struct.unpack_from(order + "i", start)[0] in (348, 540):
+            return order
+    return None
+
+
 def _fields(block: bytes, path: Path) -> Any:
     second = block[4:7] in (b"n+2", b"ni2")
     kind, size = (nib.Nifti2Header, 540) if second else (nib.Nifti1Header, 348)
-    try:
-        return kind(block[:size], check=False)
-    except _DAMAGED as error:
-        raise ImageError(f"{path}: its NIfTI header is cut short or damaged; fetch or convert it again") from error
+    order = byte_order(block)
+    if order is None or len(block) < size:
+        raise ImageError(f"{path}: its NIfTI header is cut short or damaged; fetch or convert it again")
+    return kind(block[:size], endianness=order, check=False)
 
 
 def _shape(fields: Any, path: Path) -> tuple[int, tuple[int, ...]]:
@@ -198,8 +206,9 @@ def _geometry(fields: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry
         name, scale = _UNITS[unit]
         warnings.append(f"lengths are in {name} and were converted to mm")
     try:
-        for affine in _coded_affines(fields):
-            places.append(Geometry((shape[0], shape[1], shape[2]), np.diag([scale, scale, scale, 1]) @ affine))
+        with np.errstate(all="ignore"):  # of damaged numbers, which Geometry refuses
+            for affine in _coded_affines(fields):
+                places.append(Geometry((shape[0], shape[1], shape[2]), np.diag([scale, scale, scale, 1]) @ affine))
     except _DAMAGED as error:
         reason = " ".join(str(error).split())
         raise ImageError(f"{path}: its place in the world is damaged ({reason}); mend its sform and qform") from error

@@ -268,8 +268,8 @@ def _report(
     number, farthest = int(counts[off].sum()), int(np.argmax(np.where(off, distance, -1)))
     colour = tuple(int(part) for part in rgb[farthest])
     return (
-        f"{number} pixels ({100 * number / counts.sum():.2g} %) in {off.sum()} colours are off the palette and took the "
-        f"nearest colour's value; the farthest is {colour}, {distance[farthest]:.0f} away",
+        f"{number} pixels ({100 * number / counts.sum():.2g} %) in {off.sum()} colours are off the palette and took "
+        f"the nearest colour's value; the farthest is {colour}, {distance[farthest]:.0f} away",
     )
 
 

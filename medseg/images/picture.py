@@ -22,6 +22,7 @@ from medseg.images.values import finite_float32
 _INCH_MM = 25.4
 _PRINT_DPI = (72, 75, 90, 96, 100, 120, 144, 150, 180, 200, 220, 240, 300, 350, 400, 600, 1200, 2400)
 _ROUNDED_DPI = 0.05  # 72 dpi is 2835 pixels a metre in a PNG, which is 72.009 dpi
+_GREY_SPREAD = 4
 _PLAUSIBLE_MM = (1e-5, 10.0)
 
 
@@ -103,6 +104,8 @@ def transparent(count: int) -> tuple[str, ...]:
 def through_palette(indices: NDArray[Any], palette: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     """Colours (a last axis of 3) of palette indices, or their grey values where all that occur are grey.
 
+    Grey is what differs by 4 of 255 at most: palettes of old GIF files are cut to 5 or 6 bits.
+
     Args:
         indices: whole numbers.
         palette: uint8, shape (colours, 3).
@@ -115,8 +118,8 @@ def through_palette(indices: NDArray[Any], palette: NDArray[Any], path: Path) ->
     if used[-1] >= len(palette):
         raise ImageError(f"{path}: a pixel has colour {used[-1]} of a palette of {len(palette)}; fetch it again")
     colours = palette.astype(np.uint8)
-    if (colours[used] == colours[used][:, :1]).all():
-        colours = colours[:, 0]
+    if np.ptp(colours[used].astype(int), axis=1).max() <= _GREY_SPREAD:
+        colours = np.round(colours.mean(axis=1)).astype(np.uint8)
     taken: NDArray[np.uint8] = colours[indices]
     return taken
 

@@ -61,7 +61,7 @@ def _png(path: Path, array: NDArray[Any], geometry: Geometry, note: Note) -> byt
         raise OutputError(
             f"{path}: PNG holds uint8 and uint16 in 1, 3 or 4 channels, not {kind}; write .tif or .nii.gz"
         )
-    pixels = np.ascontiguousarray(array[:, :, 0].swapaxes(0, 1))
+    pixels = array[:, :, 0].swapaxes(0, 1).copy()  # a copy has plain strides, which encoders insist on
     content = _encoded(pixels, note)
     x, y, _ = geometry.spacing
     per_metre = [min(round(1000 / each), 2**31 - 1) for each in (x, y)]

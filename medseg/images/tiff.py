@@ -25,7 +25,7 @@ _ALPHA = (1, 2)  # ExtraSamples
 _INCH, _CENTIMETRE = 2, 3  # ResolutionUnit
 _UNITS_MM = {"nm": 1e-6, "um": 1e-3, "µm": 1e-3, "\u03bcm": 1e-3, "\\u00b5m": 1e-3, "micron": 1e-3, "microns": 1e-3}
 _UNITS_MM |= {"mm": 1.0, "cm": 10.0, "m": 1000.0, "inch": 25.4, "in": 25.4}
-_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200
+_BOMBS = ((1 << 26, 1100), (1 << 30, 200))  # from so many bytes on, at most so many out of one: deflate gives 1032
 
 
 def read_tiff(path: Path) -> Picture:
@@ -84,12 +84,14 @@ def _series(file: Any, path: Path) -> Any:
     if len(file.series) != 1:
         shapes = ", ".join(_product(each.shape) for each in file.series[:4])
         raise ImageError(
-            f"{path}: holds {len(file.series)} pictures of different sizes or types ({shapes}); save the one that is meant"
+            f"{path}: holds {len(file.series)} pictures of different sizes or types ({shapes}); save the one you mean"
         )
     series = file.series[0]
     size = path.stat().st_size
-    if series.nbytes > _BOMB_BYTES and series.nbytes > _BOMB_RATIO * size:
+    if any(series.nbytes > least and series.nbytes > ratio * size for least, ratio in _BOMBS):
         raise ImageError(f"{path}: {size} bytes claim to hold {series.nbytes}; if that is true, save it uncompressed")
+    if min(series.shape) < 1:
+        raise ImageError(f"{path}: damaged TIFF: axes of lengths {series.shape}; fetch or convert it again")
     if series.dtype is None or series.dtype.kind not in "biuf":
         raise ImageError(f"{path}: holds pixels of type {series.dtype}; save it as whole numbers or floats")
     for page in series.pages:
@@ -144,7 +146,8 @@ def _interpreted(picture: Picture, page: Any, path: Path) -> Picture:
         return replace(picture, pixels=through_palette(pixels, palette, path))
     if photometric == _WHITE_IS_0 and pixels.dtype.kind == "u":
         top = 2**page.bitspersample - 1
-        return replace(picture, pixels=(top - pixels).astype(pixels.dtype))
+        warnings = (*picture.warnings, "white is stored as 0 in it: inverted, so that bright is high")
+        return replace(picture, pixels=(top - pixels).astype(pixels.dtype), warnings=warnings)
     is_rgb = photometric in (_RGB, _BLACK_IS_0, _PALETTE, _WHITE_IS_0)
     if not is_rgb and not (photometric == _YCBCR and int(page.compression) in _JPEG):
         raise ImageError(f"{path}: its colours are of kind {page.photometric}; save it as RGB or grey")
