@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ class _Segmentation:
 
     def _pixels(self) -> Iterator[NDArray[Any]]:
         known = {each.value for each in self.classes} | {0}
-        frames = iter_pixels(self.dataset, raw=True)
+        frames = self._decoded()
         while True:
             try:
                 pixels = next(frames)
@@ -131,6 +132,16 @@ class _Segmentation:
             if self.kind == _LABEL_MAP and not known.issuperset(np.unique(pixels).tolist()):
                 raise ImageError(f"{self.path}: holds values that no segment has; export it again")
             yield pixels
+
+    def _decoded(self) -> Iterator[NDArray[Any]]:
+        header = self.frames[0].header
+        if header.bits_allocated == 1 and header.rows * header.columns % 8:
+            # pydicom 3.0.2 fails on frames that begin within a byte, or mixes them up.
+            shape = (len(self.frames), header.rows, header.columns)
+            packed = np.frombuffer(self.dataset.PixelData, np.uint8)
+            yield from np.unpackbits(packed, bitorder="little")[: math.prod(shape)].reshape(shape)
+        else:
+            yield from iter_pixels(self.dataset, raw=True)
 
 
 def _segments(values: Values, frames: int) -> list[int | None]:
