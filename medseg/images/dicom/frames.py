@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from medseg.errors import ImageError
-from medseg.images.dicom.headers import MARKS, Header, Numbers, Values
+from medseg.images.dicom.headers import MARKS, Header
+from medseg.images.dicom.values import Numbers, Values
 
 # Functional group sequence and value in it: what tells frames at one place apart, by its name.
 _GROUP_MARKS = (
@@ -92,7 +93,7 @@ def _classic(header: Header) -> Frame:
         between=values.number("SpacingBetweenSlices"),
         slope=_slope(values),
         intercept=values.number("RescaleIntercept") or 0.0,
-        marks={name: text for tag, name in MARKS.items() if (text := values.text(tag))},
+        marks={name: text for tag, name in MARKS if (text := values.text(tag))},
     )
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pydicom
-from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medseg.errors import ImageError
-
-Numbers = tuple[float, ...]
+from medseg.images.dicom.values import Values, tag_of
 
 SEGMENTATION = "segmentation"
 STRUCTURE_SET = "structure set"
@@ -30,28 +26,28 @@ _NO_SCANS = ("66.", "481.", "30", "77.1.6", "9.", "11.", "88.", "104.", "500.", 
 _RT_IMAGE = "481.1"
 
 # What tells apart volumes that one series holds at the same places, the most telling first.
-MARKS = {
-    "TemporalPositionIdentifier": "TemporalPositionIdentifier",
-    "EchoTime": "EchoTime",
-    "EchoNumbers": "EchoNumber",
-    "DiffusionBValue": "b-value",
-    0x0019100C: "b-value (Siemens)",
-    0x20011003: "b-value (Philips)",
-    0x00431039: "b-value (GE)",
-    "DiffusionGradientOrientation": "diffusion gradient",
-    0x0019100E: "diffusion gradient (Siemens)",
-    "ImageType": "ImageType",
-    "InversionTime": "InversionTime",
-    "FlipAngle": "FlipAngle",
-    "TriggerTime": "TriggerTime",
-    "KVP": "KVP",
-    "ConvolutionKernel": "ConvolutionKernel",
-    "AcquisitionNumber": "AcquisitionNumber",
-    "AcquisitionTime": "AcquisitionTime",
-    "ContentTime": "ContentTime",
-}
-_TAGS: list[Any] = [
-    *MARKS,
+MARKS: tuple[tuple[str | int, str], ...] = (
+    ("TemporalPositionIdentifier", "TemporalPositionIdentifier"),
+    ("EchoTime", "EchoTime"),
+    ("EchoNumbers", "EchoNumber"),
+    ("DiffusionBValue", "b-value"),
+    (0x0019100C, "b-value (Siemens)"),
+    (0x20011003, "b-value (Philips)"),
+    (0x00431039, "b-value (GE)"),
+    ("DiffusionGradientOrientation", "diffusion gradient"),
+    (0x0019100E, "diffusion gradient (Siemens)"),
+    ("ImageType", "ImageType"),
+    ("InversionTime", "InversionTime"),
+    ("FlipAngle", "FlipAngle"),
+    ("TriggerTime", "TriggerTime"),
+    ("KVP", "KVP"),
+    ("ConvolutionKernel", "ConvolutionKernel"),
+    ("AcquisitionNumber", "AcquisitionNumber"),
+    ("AcquisitionTime", "AcquisitionTime"),
+    ("ContentTime", "ContentTime"),
+)
+_WANTED: tuple[str | int, ...] = (
+    *(tag for tag, _ in MARKS),
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality"),
     *("InstanceNumber", "FrameOfReferenceUID", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
     *("PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit"),
@@ -59,81 +55,9 @@ _TAGS: list[Any] = [
     *("ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices"),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "RealWorldValueMappingSequence"),
-]
-
-
-class Values:
-    """The values of a data set, converted when asked for."""
-
-    def __init__(self, dataset: Dataset, file: Path) -> None:
-        self.dataset, self.file = dataset, file
-
-    def raw(self, keyword: str | int) -> Any:
-        """A value as pydicom gives it; None where there is none."""
-        try:
-            found = self.dataset.get(keyword)
-            value = found.value if isinstance(keyword, int) and found is not None else found
-            return None if value is None or (hasattr(value, "__len__") and len(value) == 0) else value
-        except Exception as error:  # pydicom converts here, and raises what it likes
-            raise self._damaged(keyword) from error
-
-    def text(self, keyword: str | int) -> str:
-        """A value as text without control characters; empty where there is none."""
-        value = self.raw(keyword)
-        if value is None:
-            return ""
-        try:
-            text = str(value) if not isinstance(value, (bytes, bytearray)) else value.hex()
-        except Exception as error:
-            raise self._damaged(keyword) from error
-        return "".join(letter if letter.isprintable() else " " for letter in text).strip()
-
-    def texts(self, keyword: str) -> tuple[str, ...]:
-        """A value of several texts."""
-        value = self.raw(keyword)
-        if value is None:
-            return ()
-        several = isinstance(value, Sequence) and not isinstance(value, str)
-        return tuple(str(each) for each in value) if several else (str(value),)
-
-    def numbers(self, keyword: str, count: int) -> Numbers | None:
-        """`count` finite numbers, or None where there is no value."""
-        value = self.raw(keyword)
-        if value is None:
-            return None
-        try:
-            several = isinstance(value, Sequence) and not isinstance(value, str)
-            numbers = tuple(float(each) for each in (value if several else [value]))
-        except (TypeError, ValueError) as error:
-            raise self._damaged(keyword) from error
-        if len(numbers) != count or not all(map(math.isfinite, numbers)):
-            raise self._damaged(keyword)
-        return numbers
-
-    def number(self, keyword: str) -> float | None:
-        """A finite number, or None where there is no value."""
-        numbers = self.numbers(keyword, 1)
-        return None if numbers is None else numbers[0]
-
-    def whole(self, keyword: str) -> int | None:
-        """A whole number that is not negative, or None where there is no value."""
-        number = self.number(keyword)
-        if number is not None and (number < 0 or not number.is_integer()):
-            raise self._damaged(keyword)
-        return None if number is None else int(number)
-
-    def items(self, keyword: str) -> list[Values]:
-        """The items of a sequence; empty where there is none."""
-        value = self.raw(keyword)
-        if value is None:
-            return []
-        if not isinstance(value, pydicom.Sequence):
-            raise self._damaged(keyword)
-        return [Values(item, self.file) for item in value]
-
-    def _damaged(self, keyword: str | int) -> ImageError:
-        name = keyword if isinstance(keyword, str) else f"element {keyword:08x}"
-        return ImageError(f"{self.file}: its {name} is no value that DICOM allows there; export it again")
+)
+_TAGS = [tag_of(wanted) for wanted in _WANTED]
+_PIXELS = {0x7FE00010, 0x7FE00009, 0x7FE00008}
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,13 +112,17 @@ def read_header(file: Path) -> Header:
     """
     try:
         with file.open("rb") as stream:
-            dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=_TAGS)
+            dataset = read_partial(stream, stop_when=_at_pixels, force=True, specific_tags=_TAGS)
             stopped_at, size = stream.tell(), os.fstat(stream.fileno()).st_size
     except OSError as error:
         raise ImageError(f"{file}: cannot be read ({error.strerror}); ask its owner for permission") from error
     except Exception as error:  # pydicom documents none of what it raises for damaged files
         raise ImageError(f"{file}: a damaged DICOM file ({type(error).__name__}); fetch it again") from error
     return _header(file, dataset, pixels_at=stopped_at if stopped_at < size else None)
+
+
+def _at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
+    return tag in _PIXELS
 
 
 def _header(file: Path, dataset: pydicom.FileDataset, *, pixels_at: int | None) -> Header:
@@ -209,7 +137,7 @@ def _header(file: Path, dataset: pydicom.FileDataset, *, pixels_at: int | None) 
     high = values.whole("HighBit")
     image_type = values.texts("ImageType")
     signed = values.whole("PixelRepresentation") == 1
-    kind = _kind(sop_class, image_type, has_rows="Rows" in dataset)
+    kind = _kind(sop_class, image_type, has_rows=values.has("Rows"))
     header = Header(
         file=file,
         values=values,

@@ -25,7 +25,7 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
     Raises:
         ValueError: if it cannot be decoded to the size that the header tells.
     """
-    import gdcm
+    import gdcm  # type: ignore[import-untyped]
 
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(source)

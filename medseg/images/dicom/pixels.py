@@ -39,7 +39,7 @@ def is_native_grey(header: Header) -> bool:
         and header.photometric in ("MONOCHROME1", "MONOCHROME2")
         and header.bits_allocated in (8, 16, 32)
         and not (header.bits_allocated == 8 and not header.little_endian)  # may be written as swapped words
-        and "ModalityLUTSequence" not in header.values.dataset
+        and not header.values.has("ModalityLUTSequence")
     )
 
 
@@ -55,7 +55,7 @@ def read_native(frame: Frame, out: NDArray[Any]) -> None:
         ImageError: if the file is too short, or holds more or less than its header tells.
     """
     header = frame.header
-    view = memoryview(out.view(np.uint8).reshape(-1))
+    view = out.view(np.uint8).reshape(-1).data
     try:
         start = _native_start(header)
         with header.file.open("rb", buffering=0) as stream:

@@ -94,8 +94,9 @@ def plane_affine(frame: Frame) -> NDArray[np.float64]:
 
 def normal_of(frame: Frame) -> NDArray[np.float64]:
     """The unit vector (LPS+) that a plane is normal to: row direction x column direction."""
-    normal: NDArray[np.float64] = np.cross(*_directions(frame))
-    return normal / np.linalg.norm(normal)
+    normal = np.cross(*_directions(frame))
+    unit: NDArray[np.float64] = normal / np.linalg.norm(normal)
+    return unit
 
 
 def places(frames: Sequence[Frame]) -> NDArray[np.int64]:
@@ -118,7 +119,8 @@ def _place_of(frame: Frame) -> dict[str, object]:
 def _directions(frame: Frame) -> NDArray[np.float64]:
     """Unit vectors along a row and along a column, LPS+, shape (2, 3)."""
     directions = np.array(frame.directions, dtype=np.float64).reshape(2, 3)
-    return directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    units: NDArray[np.float64] = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    return units
 
 
 def _geometry(frames: Sequence[Frame], step: NDArray[np.float64], path: Path) -> Geometry:

@@ -8,7 +8,7 @@ first tag, or the first few, that tell exactly as many volumes apart as there ar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -66,7 +66,7 @@ def _apart(frames: Sequence[Frame]) -> Iterable[tuple[str, list[Frame]]]:
     columns.append([("", text) for text in _orientations(frames)])
     columns.append([("spacing", text) for text in _spacings(frames)])
     telling = [column for column in columns if len(set(column)) > 1]
-    groups: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
+    groups: dict[tuple[tuple[str, str], ...], list[Frame]] = defaultdict(list)
     for index, frame in enumerate(frames):
         groups[tuple(column[index] for column in telling)].append(frame)
     for key, group in groups.items():

@@ -71,7 +71,7 @@ def _is_whole(frame: Frame) -> bool:
         and abs(frame.slope) < 2**31
         and abs(frame.intercept) < 2**31
         and header.bits_allocated <= 32
-        and "ModalityLUTSequence" not in header.values.dataset
+        and not header.values.has("ModalityLUTSequence")
     )
 
 
@@ -128,7 +128,8 @@ def _colour(frames: Sequence[Frame]) -> NDArray[Any]:
     volume = np.empty((len(frames), *first.shape), first.dtype)
     for index, plane in enumerate(_decoded(frames)):
         volume[index] = plane
-    return volume.transpose(2, 1, 0, 3)
+    colours: NDArray[Any] = volume.transpose(2, 1, 0, 3)
+    return colours
 
 
 def _linear(frame: Frame) -> tuple[Any, Any]:
@@ -137,7 +138,11 @@ def _linear(frame: Frame) -> tuple[Any, Any]:
     if _is_turned(frame.header):  # stored becomes turn - stored
         turn = -1 if frame.header.signed else (1 << frame.header.bits_stored) - 1
         slope, intercept = -slope, intercept + slope * turn
-    return tuple(int(value) if value.is_integer() else value for value in (slope, intercept))
+    return _plain(slope), _plain(intercept)
+
+
+def _plain(value: float) -> int | float:
+    return int(value) if value.is_integer() else value
 
 
 def _is_turned(header: Header) -> bool:

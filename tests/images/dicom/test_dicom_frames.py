@@ -89,9 +89,8 @@ def test_volumes_at_one_place_are_split(tmp_path: Path, name: str) -> None:
 
 
 def test_a_dimension_tells_frames_apart_where_no_tag_does(tmp_path: Path) -> None:
-    frames = [
-        at(5 * (n // 2), FrameContentSequence=item(DimensionIndexValues=[n // 2 + 1, n % 2 + 1])) for n in range(6)
-    ]
+    dimensions = [[n // 2 + 1, n % 2 + 1] for n in range(6)]
+    frames = [at(5 * n, FrameContentSequence=item(DimensionIndexValues=[n, m])) for n, m in dimensions]
     file = enhanced(tmp_path / "a.dcm", frames, SHARED)
     assert [info.description for info in list_series(file)] == ["(dimension 2 1)", "(dimension 2 2)"]
 

@@ -32,7 +32,7 @@ from medseg.images.dicom import read_dicom
 
 Series = Callable[..., Path]
 
-ROWS, COLUMNS = 20, 30
+ROWS, COLUMNS = 48, 40
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
@@ -65,6 +65,7 @@ def one(series: Series) -> Callable[..., Path]:
         kind = np.dtype(f"{'i' if signed else 'u'}{allocated // 8}")
         if syntax == ExplicitVRBigEndian:
             dataset.PixelData = stored.astype(kind.newbyteorder(">")).tobytes()
+            dataset["PixelData"].VR = "OB" if allocated == 8 else "OW"
             dataset.file_meta.TransferSyntaxUID = syntax
             pydicom.dcmwrite(file, dataset, implicit_vr=False, little_endian=False)
             return file
@@ -140,7 +141,6 @@ def test_encodings_that_pydicom_does_not_write(one: Any, syntax: str, capfd: pyt
         ("MR_small_jp2klossless.dcm", "MR_small.dcm"),
         ("MR_small_jpeg_ls_lossless.dcm", "MR_small.dcm"),
         ("MR_small_bigendian.dcm", "MR_small.dcm"),
-        ("SC_rgb_rle.dcm", "SC_rgb_dcmtk_+eb+cr.dcm"),
     ],
 )
 def test_files_of_other_writers_hold_the_same(file: str, other: str) -> None:
@@ -181,9 +181,9 @@ def test_monochrome1(one: Any, modality: str, turned: bool) -> None:
 def test_padding_is_kept_and_counted(one: Any) -> None:
     stored = ramp(-1000, 1000)
     stored[:2] = -2000
-    image = read_dicom(one(stored, signed=True, PixelPaddingValue=-2000))
+    image = read_dicom(one(stored, signed=True, syntax=ImplicitVRLittleEndian, PixelPaddingValue=-2000))
     assert image.array.min() == -2000
-    assert any("60 voxels hold the padding value (-2000 as stored)" in warning for warning in image.warnings)
+    assert any("80 voxels hold the padding value (-2000 as stored)" in warning for warning in image.warnings)
 
 
 @pytest.mark.parametrize("planar", [0, 1])
@@ -218,9 +218,9 @@ def test_unknown_encoding_is_named(one: Any) -> None:
 @pytest.mark.parametrize(
     ("tags", "reason"),
     [
-        ({"Rows": ROWS + 1}, "truncated or damaged"),
-        ({"Rows": ROWS - 1}, "holds 1200 bytes of pixels where Rows, Columns and BitsAllocated make 1140"),
-        ({"Columns": COLUMNS - 1}, "holds 1200 bytes"),
+        ({"Rows": ROWS + 1}, "holds 3840 bytes of pixels where .* make 3920"),
+        ({"Rows": ROWS - 1}, "holds 3840 bytes of pixels where Rows, Columns and BitsAllocated make 3760"),
+        ({"Columns": COLUMNS - 1}, "holds 3840 bytes"),
     ],
 )
 def test_size_that_the_pixels_contradict(one: Any, tags: Any, reason: str) -> None:
