@@ -75,8 +75,7 @@ def _encoded(pixels: NDArray[Any], note: Note) -> bytes:
     if pixels.dtype == np.uint16 and pixels.ndim == 3:
         import imagecodecs
 
-        deep: bytes = imagecodecs.png_encode(pixels)
-        return deep
+        return bytes(imagecodecs.png_encode(pixels))
     from PIL import Image as Pillow
 
     image = Pillow.fromarray(pixels)
