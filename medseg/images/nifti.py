@@ -222,7 +222,7 @@ def _scaled_integers(native: NDArray[Any], slope: int, inter: int) -> NDArray[An
     raw = [int(native.min()), int(native.max())]
     steps = [value * slope for value in raw]
     ends = [value + inter for value in steps]
-    wide = _type_for([*raw, *steps, *ends], (np.int32, np.int64))
+    wide = _type_for([*raw, *steps, *ends, slope, inter], (np.int32, np.int64))
     if wide is None:
         return None
     scaled = native.astype(wide)
