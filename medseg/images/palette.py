@@ -24,7 +24,7 @@ __all__ = [
     "picture_from_labels",
 ]
 
-_MOST_OFF = 0.05  # of the pixels: a photograph is no label
+_MOST_OFF = 0.2  # of the pixels: a photograph is no label
 _FEWEST = 16  # pixels that an area of one colour must have
 _IN_BLOCKS = 0.25  # of a colour's pixels start a 2 x 2 block: edges that were blended never do
 
@@ -64,7 +64,7 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     Args:
         image: grey or RGB of 8 bits; 16 bits are cut to 8.
         palette: the colours.
-        tolerance: how far from its palette colour an area may be (0 to 441), for labels saved as JPEG.
+        tolerance: how far from its palette colour an area may be (0 to 441); about 96 for labels saved as JPEG.
 
     Raises:
         ImageError: naming a colour that fills an area, or is one of many, and how many pixels have it.
@@ -182,7 +182,7 @@ def _check_off(image: Image, packed: NDArray[Any], colours: NDArray[Any], counts
         worst = int(np.argmax(counts))
         raise ImageError(
             f"{image.path}: {100 * counts.sum() / packed.size:.0f} % of the pixels, {_unpacked(int(colours[worst]))} "
-            f"with {counts[worst]} of them, are off the palette; it is no label, or has another palette"
+            f"with {counts[worst]} of them, are off the palette; it is no label, has another palette, or needs a tolerance"
         )
 
 

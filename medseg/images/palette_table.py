@@ -13,7 +13,6 @@ from pathlib import Path
 
 from medseg.errors import ImageError
 from medseg.files import write_text
-from medseg.pictures.colours import distinct_colours
 from medseg.types import Colour, LabelClass
 
 _HEX = re.compile(r"#?([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
@@ -77,6 +76,8 @@ class Palette:
     @classmethod
     def from_classes(cls, classes: Sequence[LabelClass]) -> Palette:
         """The colours of these classes and distinct ones for those without; 0 is black."""
+        from medseg.pictures.colours import distinct_colours  # brings matplotlib, which reading has no use for
+
         free = distinct_colours(each.value for each in classes)
         known = [PaletteEntry(each.value, each.name, each.colour or free[each.value]) for each in classes]
         background = [] if any(each.value == 0 for each in classes) else [PaletteEntry(0, "background", (0, 0, 0))]

@@ -19,7 +19,6 @@ from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.note import Note
 from medseg.images.values import finite_float32
-from medseg.pictures.colours import distinct_colours
 from medseg.types import LabelClass
 
 _INCH_MM = 25.4
@@ -151,6 +150,8 @@ def deep_label(picture: Picture) -> Picture:
 
 def label_colours(classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
     """256 colours: those of the classes, distinct ones for other values, black for 0."""
+    from medseg.pictures.colours import distinct_colours  # brings matplotlib, which reading has no use for
+
     colours = distinct_colours(range(1, 256)) | {0: (0, 0, 0)}
     colours |= {each.value: each.colour for each in classes if each.colour is not None and each.value < 256}
     return np.array([colours[value] for value in range(256)], np.uint8)
