@@ -182,7 +182,7 @@ def _check_off(image: Image, packed: NDArray[Any], colours: NDArray[Any], counts
         worst = int(np.argmax(counts))
         raise ImageError(
             f"{image.path}: {100 * counts.sum() / packed.size:.0f} % of the pixels, {_unpacked(int(colours[worst]))} "
-            f"with {counts[worst]} of them, are off the palette; it is no label, has another palette, or needs a tolerance"
+            f"with {counts[worst]} of them, are off the palette; it is no label, has another one, or needs a tolerance"
         )
 
 
