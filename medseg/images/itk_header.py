@@ -64,11 +64,11 @@ def read_header(path: Path) -> TextHeader:
     data = fields.get("data file", fields.get("datafile")) if kind == NRRD else fields.get("elementdatafile")
     if kind == META_IMAGE and data is None:
         raise ImageError(f"{path}: damaged header: no ElementDataFile; fetch or convert it again")
-    files = (path, *_data_files(data, path))
+    listed = re.split(rb"(?im)^\s*(?:data ?file:|ElementDataFile\s*=)\s*LIST[^\n]*\n", start)[1:]
+    names = b"".join(listed).decode("utf-8", "replace").split("\n") if listed else [data or "LOCAL"]
+    files = (path, *_data_files([name.strip() for name in names if name.strip()], path))
     header = TextHeader(kind, fields, size, files)
-    expected, compressed = _expected(header)
-    if len(files) <= 2 and (data is None or "%" not in data):
-        _check_size(header, expected, compressed, path)
+    _check_size(header, *_expected(header))
     return header
 
 
@@ -93,19 +93,18 @@ def _meta_fields(start: bytes) -> tuple[dict[str, str], int]:
     return fields, size
 
 
-def _data_files(data: str | None, path: Path) -> tuple[Path, ...]:
-    """The files of voxels beside a header that names them; those of a list or pattern are ITK's to find."""
-    if data is None or data.upper() in ("LOCAL", ""):
-        return ()
-    name = data.split(" ")[0] if "%" in data or data.upper().startswith("LIST") else data
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ImageError(f"{path}: its voxels are said to be in '{name}', outside its folder; put them beside it")
-    if name.upper() == "LIST" or "%" in name:
-        return ()
-    beside = path.with_name(name) if Path(name).name == name else path.parent / name
-    if not beside.is_file():
-        raise ImageError(f"{path}: its voxels are missing: no file '{name}' beside it; fetch that too")
-    return (beside,)
+def _data_files(names: list[str], path: Path) -> list[Path]:
+    """The files of voxels that a header names; none where they follow it."""
+    if [name.upper() for name in names] == ["LOCAL"]:
+        return []
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ImageError(f"{path}: its voxels are said to be in '{name}', outside its folder; put them beside it")
+        if "%" in name:
+            raise ImageError(f"{path}: names the files of its voxels by a pattern, '{name}'; convert it to one file")
+        if not (path.parent / name).is_file():
+            raise ImageError(f"{path}: its voxels are missing: no file '{name}' beside it; fetch that too")
+    return [path.parent / name for name in names]
 
 
 def _expected(header: TextHeader) -> tuple[int | None, bool]:
@@ -135,19 +134,20 @@ def _expected(header: TextHeader) -> tuple[int | None, bool]:
     return (None if each is None else math.prod(shape) * each), compressed
 
 
-def _check_size(header: TextHeader, expected: int | None, compressed: bool, path: Path) -> None:
+def _check_size(header: TextHeader, expected: int | None, compressed: bool) -> None:
     if header.fields.get("encoding", "raw").lower() in ("ascii", "text", "txt", "hex"):
         return
-    data = header.files[-1]
-    skipped = header.size if data == path else 0
-    there = data.stat().st_size - skipped
+    path, *apart = header.files
+    skipped = 0 if apart else header.size
+    there = sum(each.stat().st_size for each in apart or [path]) - skipped
     if expected is not None and (there * _MOST_DEFLATED if compressed else there) < expected:
         raise ImageError(
             f"{path}: truncated: its header tells of {expected} bytes of voxels, {there} are there; "
             "fetch or convert it again"
         )
     if compressed:
-        _check_compressed(data, skipped, path)
+        for data in apart or [path]:
+            _check_compressed(data, skipped, path)
 
 
 def _check_compressed(data: Path, skipped: int, path: Path) -> None:

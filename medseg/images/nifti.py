@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import ImageError
-from medseg.files import replacing
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.nifti_header import LONGEST, Header, find_note, parse
-from medseg.images.note import label_note
-from medseg.images.values import finite_float32, storable, whole_numbers
-from medseg.types import LabelClass
+from medseg.images.nifti_write import write_nifti
+from medseg.images.note import Note
+from medseg.images.values import finite_float32, whole_numbers
 
 __all__ = ["is_nifti", "read_nifti", "read_nifti_geometry", "whole_numbers", "write_nifti"]
 
@@ -33,7 +30,6 @@ _MAGIC_1 = {b"n+1\0": _SINGLE, b"ni1\0": _PAIR}
 _MAGIC_2 = {b"n+2\0": _SINGLE, b"ni2\0": _PAIR}
 _MOST_DEFLATED = 1032  # the best that deflate can do: bytes out of one byte
 _CHUNK = 1 << 20
-_LABEL_INTENT, _COMMENT = 1002, 6
 _UNREADABLE = (OSError, EOFError, zlib.error)
 
 
@@ -87,52 +83,6 @@ def read_nifti_geometry(path: Path) -> Geometry:
         ImageError: as `read_nifti`, for what the header tells.
     """
     return parse(_files(path).start, path).geometry
-
-
-def write_nifti(
-    path: Path | str, array: NDArray[Any], geometry: Geometry, *, classes: Sequence[LabelClass] = ()
-) -> None:
-    """Write voxels `(i, j, k[, channel])` on this grid, gzipped where the name ends in `.gz`.
-
-    sform and qform both have code 1 (scanner); a sheared grid, which a qform cannot say, has its sform alone.
-    NIfTI-1, or NIfTI-2 where an axis is longer than 32767 or the grid needs more than float32. Class names go
-    into an extension (a comment, JSON) and the intent is label. float16 becomes float32, bool uint8.
-
-    Raises:
-        OutputError: if the file cannot be written.
-    """
-    image = _nifti_image(storable(array), geometry)
-    image.header.set_xyzt_units("mm")
-    if classes:
-        text = label_note(classes).to_text().encode("ascii")
-        image.header["intent_code"] = _LABEL_INTENT
-        image.header.extensions.append(nib.nifti1.Nifti1Extension(_COMMENT, text))
-    with replacing(path) as beside, beside.open("wb") as file:
-        if not str(path).lower().endswith(".gz"):
-            image.to_stream(file)
-            return
-        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as stream:
-            image.to_stream(stream)
-
-
-def _nifti_image(array: NDArray[Any], geometry: Geometry) -> Any:
-    """NIfTI-1 if it can hold the shape and, to 1e-4 mm, the grid; else NIfTI-2."""
-    for kind in (nib.Nifti1Image, nib.Nifti2Image):
-        if kind is nib.Nifti1Image and max(array.shape) > np.iinfo(np.int16).max:
-            continue
-        image = kind(array, geometry.affine, dtype=array.dtype)
-        image.header.set_sform(geometry.affine, code=1)
-        if _holds(geometry, image.header.get_sform(), 1e-4):
-            break
-    image.header.set_qform(geometry.affine, code=1, strip_shears=True)
-    if not _holds(geometry, image.header.get_qform(), 1e-2):
-        image.header["qform_code"] = 0
-    image._affine = geometry.affine
-    return image
-
-
-def _holds(geometry: Geometry, affine: NDArray[np.float64], tolerance_mm: float) -> bool:
-    return geometry.agrees_with(Geometry(geometry.shape, affine), tolerance_mm=tolerance_mm)
 
 
 def _files(path: Path) -> _Files:
@@ -200,7 +150,7 @@ def _start(path: Path, size: int) -> bytes:
     return start
 
 
-def _read(files: _Files, header: Header, path: Path) -> tuple[NDArray[Any], Any, tuple[str, ...]]:
+def _read(files: _Files, header: Header, path: Path) -> tuple[NDArray[Any], Note | None, tuple[str, ...]]:
     """The voxels on file, the note in the header's extensions, and warnings."""
     size = files.voxels.stat().st_size
     most = size * _MOST_DEFLATED if _is_gzipped(files.voxels) else size
@@ -220,10 +170,10 @@ def _read(files: _Files, header: Header, path: Path) -> tuple[NDArray[Any], Any,
     except _UNREADABLE as error:
         raise ImageError(f"{path}: truncated or damaged ({_reason(error)}); fetch or convert it again") from error
     note, sound = find_note(start, header_size)
-    warnings = () if sound else ("the header's extensions are damaged and were ignored",)
+    warnings = [] if sound else ["the header's extensions are damaged and were ignored"]
     if after:
-        warnings += (f"{after} bytes follow the voxels and were ignored",)
-    return voxels.view(header.dtype).reshape(header.shape, order="F"), note, warnings
+        warnings.append(f"{after} bytes follow the voxels and were ignored")
+    return voxels.view(header.dtype).reshape(header.shape, order="F"), note, tuple(warnings)
 
 
 def _exactly(stream: IO[bytes], size: int, path: Path) -> NDArray[np.uint8]:
@@ -258,21 +208,33 @@ def _scaled(raw: NDArray[Any], header: Header, path: Path) -> NDArray[Any]:
     if native.dtype.kind in "iu" and (slope, inter) == (1, 0):
         return native
     if native.dtype.kind in "iu" and slope == int(slope) and inter == int(inter):
-        return _scaled_integers(native, int(slope), int(inter))
+        whole = _scaled_integers(native, int(slope), int(inter))
+        if whole is not None:
+            return whole
     if (slope, inter) == (1, 0):
         return finite_float32(native, path)
     with np.errstate(over="ignore", invalid="ignore"):
         return finite_float32(native.astype(np.float32, copy=False) * np.float32(slope) + np.float32(inter), path)
 
 
-def _scaled_integers(native: NDArray[Any], slope: int, inter: int) -> NDArray[Any]:
-    """Scaled in the smallest type of 16 bits or more that holds every value, else float32."""
-    ends = [int(native.min()) * slope + inter, int(native.max()) * slope + inter]
-    for dtype in (np.int16, np.uint16, np.int32, np.int64):
-        within = np.iinfo(dtype)
-        if within.min <= min(ends) and max(ends) <= within.max:
-            return (native.astype(np.int64) * slope + inter).astype(dtype)
-    return native.astype(np.float32) * np.float32(slope) + np.float32(inter)
+def _scaled_integers(native: NDArray[Any], slope: int, inter: int) -> NDArray[Any] | None:
+    """Scaled, in the smallest type of 16 bits or more that holds every value; None where none does."""
+    raw = [int(native.min()), int(native.max())]
+    steps = [value * slope for value in raw]
+    ends = [value + inter for value in steps]
+    wide = _type_for([*raw, *steps, *ends, slope, inter], (np.int32, np.int64))
+    if wide is None:
+        return None
+    scaled = native.astype(wide)
+    scaled *= slope
+    scaled += inter
+    narrow: NDArray[Any] = scaled.astype(_type_for(ends, (np.int16, np.uint16, wide)), copy=False)
+    return narrow
+
+
+def _type_for(values: list[int], types: tuple[Any, ...]) -> Any:
+    """The first type that holds all the values."""
+    return next((t for t in types if np.iinfo(t).min <= min(values) and max(values) <= np.iinfo(t).max), None)
 
 
 def _product(shape: tuple[int, ...]) -> str:

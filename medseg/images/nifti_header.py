@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import ImageError
 from medseg.images.geometry import Geometry
-from medseg.images.note import Note, note_from
+from medseg.images.note import Note, caret_note_from, note_from
 
 LONGEST = 540  # bytes of a NIfTI-2 header; NIfTI-1 has 348
 _CONFLICT_MM = 1.0  # a qform is a quaternion in float32: it follows the sform of a real scan to 0.001 mm
@@ -83,7 +83,7 @@ def parse(block: bytes, path: Path) -> Header:
 
 
 def find_note(start: bytes, header_size: int) -> tuple[Note | None, bool]:
-    """The note among a header's extensions, and whether they are undamaged.
+    """The class names among a header's extensions, ours or a label table, and whether these are undamaged.
 
     Args:
         start: the file up to its voxels.
@@ -92,8 +92,9 @@ def find_note(start: bytes, header_size: int) -> tuple[Note | None, bool]:
     note = None
     try:
         for content in _extensions(start, header_size):
-            note = note_from(content.rstrip(b"\0")) or note
-    except (struct.error, ValueError):
+            text = content.rstrip(b"\0").decode("utf-8", "replace")
+            note = note_from(text) or caret_note_from(text) or note
+    except (struct.error, ValueError):  # also a colour such as 1.2.3
         return note, False
     return note, True
 
@@ -121,7 +122,8 @@ def byte_order(start: bytes) -> str | None:
 
 def _fields(block: bytes, path: Path) -> Any:
     second = block[4:7] in (b"n+2", b"ni2")
-    kind, size = (nib.Nifti2Header, 540) if second else (nib.Nifti1Header, 348)
+    kind: Any = nib.Nifti2Header if second else nib.Nifti1Header
+    size = 540 if second else 348
     order = byte_order(block)
     if order is None or len(block) < size:
         raise ImageError(f"{path}: its NIfTI header is cut short or damaged; fetch or convert it again")
@@ -145,8 +147,9 @@ def _shape(fields: Any, path: Path) -> tuple[int, tuple[int, ...]]:
 
 def _dtype(fields: Any, path: Path) -> np.dtype[Any]:
     code, bits = int(fields["datatype"]), int(fields["bitpix"])
+    types: Any = nib.nifti1.data_type_codes.dtype
     try:
-        dtype = np.dtype(nib.nifti1.data_type_codes.dtype[code])
+        dtype = np.dtype(types[code])
     except KeyError:
         raise ImageError(
             f"{path}: damaged header: NIfTI knows no data type {code}; fetch or convert it again"
@@ -160,7 +163,8 @@ def _dtype(fields: Any, path: Path) -> np.dtype[Any]:
             f"{path}: damaged header: {bits} bits per voxel of a type ({dtype}) that has {dtype.itemsize * 8}; "
             "fetch or convert it again"
         )
-    return dtype.newbyteorder(fields.endianness)
+    stored: np.dtype[Any] = dtype.newbyteorder(fields.endianness)
+    return stored
 
 
 def _channels(fields: Any, shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> tuple[int, tuple[str, ...]]:

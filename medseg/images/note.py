@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from medseg.images.geometry import Geometry
 from medseg.types import CodedTerm, LabelClass
+
+_CARET_LABEL = re.compile(r'<Label Key="(\d+)"([^>]*)>\s*(?:<!\[CDATA\[(.*?)\]\]>|([^<]*))\s*</Label>', re.DOTALL)
+_CARET_COLOUR = re.compile(r'(Red|Green|Blue)="([0-9.]+)"')
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,17 @@ def note_from(text: str | bytes) -> Note | None:
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def caret_note_from(text: str) -> Note | None:
+    """The label table that Connectome Workbench and TotalSegmentator write into NIfTI files (XML); None if none."""
+    classes = []
+    for key, attributes, quoted, plain in _CARET_LABEL.findall(text):
+        parts = {name: round(min(float(value), 1) * 255) for name, value in _CARET_COLOUR.findall(attributes)}
+        colour = (parts["Red"], parts["Green"], parts["Blue"]) if len(parts) == 3 else None
+        if int(key) > 0:
+            classes.append(LabelClass(int(key), (quoted or plain).strip(), colour))
+    return Note(classes=tuple(classes), is_label=True) if classes else None
 
 
 def label_note(classes: Sequence[LabelClass], grid: Geometry | None = None) -> Note:

@@ -17,6 +17,7 @@ from medseg.images.image import Image
 from medseg.images.note import Note, note_from
 from medseg.images.picture import (
     Picture,
+    deep_label,
     physical_spacing,
     picture_grid,
     through_palette,
@@ -86,7 +87,7 @@ def read_raster_geometry(path: Path) -> Geometry:
         empty = Picture(np.broadcast_to(np.uint8(0), (1, rows, columns)), _spacing(image))
         picture = upright(empty, _orientation(image))
         shape = (picture.pixels.shape[2], picture.pixels.shape[1], 1)
-        return picture_grid(shape, picture.spacing, _note(image))
+        return picture_grid(shape, picture.spacing, _note(image), path)
 
 
 def _format_of(path: Path) -> str | None:
@@ -122,15 +123,15 @@ def _picture(image: Any, path: Path, kind: str) -> Picture:
     frames = 1 if kind == "JPEG" else getattr(image, "n_frames", 1)
     if frames > 1:
         raise ImageError(f"{path}: holds {frames} frames; save the one that is meant, or all as the pages of a TIFF")
-    note = _note(image)
-    picture = Picture(np.empty(0), _spacing(image), note=note)
+    picture = Picture(np.empty(0), _spacing(image), note=_note(image))
     depth, colour_type = _png_type(path) if kind == "PNG" else (8, _PNG_GREY)
     if depth == 16 and colour_type != _PNG_GREY:
         picture = replace(picture, pixels=_deep_png(path)[None])  # Pillow gives 8 of the 16 bits
     elif image.mode == "P":
         picture = _palette_picture(image, picture, path)
     elif image.mode in ("1", "L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L"):
-        picture = replace(picture, pixels=_samples(image, depth if colour_type == _PNG_GREY else 8)[None])
+        pixels = _samples(image, depth if colour_type == _PNG_GREY else 8)[None]
+        picture = deep_label(replace(picture, pixels=pixels))
     else:
         raise ImageError(f"{path}: its pixels are {image.mode}; save it as RGB or grey")
     if picture.pixels.ndim == 4 and picture.pixels.shape[3] in (2, 4):
@@ -148,8 +149,6 @@ def _samples(image: Any, depth: int) -> NDArray[Any]:
 
 def _palette_picture(image: Any, picture: Picture, path: Path) -> Picture:
     indices = np.array(image)[None]
-    if picture.note is not None and picture.note.is_label:
-        return replace(picture, pixels=indices)
     palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     alpha = np.full(256, 255)
     clear = image.info.get("transparency")
@@ -158,7 +157,7 @@ def _palette_picture(image: Any, picture: Picture, path: Path) -> Picture:
     elif isinstance(clear, int):
         alpha[clear] = 0
     warnings = transparent(int((alpha[indices] < 255).sum()))
-    return replace(picture, pixels=through_palette(indices, palette, path), warnings=(*picture.warnings, *warnings))
+    return through_palette(replace(picture, pixels=indices, warnings=(*picture.warnings, *warnings)), palette, path)
 
 
 def _png_type(path: Path) -> tuple[int, int]:

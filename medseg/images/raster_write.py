@@ -16,9 +16,9 @@ from medseg.errors import OutputError
 from medseg.files import replacing
 from medseg.images.geometry import Geometry
 from medseg.images.note import Note, label_note
+from medseg.images.picture import label_colours
 from medseg.images.tiff import NOTE_LINE
 from medseg.images.values import storable
-from medseg.pictures.colours import distinct_colours
 from medseg.types import LabelClass
 
 _PNG_HEADER = 33  # bytes of signature and IHDR: what a file of the format starts with
@@ -46,13 +46,6 @@ def write_raster(
         _write_tiff(path, array, geometry, note)
 
 
-def palette_of(classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
-    """256 colours: those of the classes, distinct ones for other values, black for 0."""
-    colours = distinct_colours(range(1, 256)) | {0: (0, 0, 0)}
-    colours |= {each.value: each.colour for each in classes if each.colour is not None and each.value < 256}
-    return np.array([colours[value] for value in range(256)], np.uint8)
-
-
 def _png(path: Path, array: NDArray[Any], geometry: Geometry, note: Note) -> bytes:
     if array.shape[2] > 1:
         raise OutputError(f"{path}: PNG holds one slice, not {array.shape[2]}; write .tif or .nii.gz")
@@ -75,13 +68,12 @@ def _encoded(pixels: NDArray[Any], note: Note) -> bytes:
     if pixels.dtype == np.uint16 and pixels.ndim == 3:
         import imagecodecs
 
-        deep: bytes = imagecodecs.png_encode(pixels)
-        return deep
+        return bytes(imagecodecs.png_encode(pixels))
     from PIL import Image as Pillow
 
     image = Pillow.fromarray(pixels)
     if note.is_label and pixels.dtype == np.uint8 and pixels.ndim == 2:
-        image.putpalette(palette_of(note.classes).ravel().tolist())  # makes it a picture with a palette
+        image.putpalette(label_colours(note.classes).ravel().tolist())  # makes it a picture with a palette
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return stream.getvalue()
@@ -104,7 +96,7 @@ def _write_tiff(path: Path, array: NDArray[Any], geometry: Geometry, note: Note)
         if options["photometric"] == "rgb" and array.shape[3] == 4:
             options["extrasamples"] = ["unassalpha"]
     elif note.is_label and array.dtype == np.uint8:
-        options = {"photometric": "palette", "colormap": palette_of(note.classes).T.astype(np.uint16) * 257}
+        options = {"photometric": "palette", "colormap": label_colours(note.classes).T.astype(np.uint16) * 257}
     lines = [NOTE_LINE + note.to_text()]
     if len(pages) > 1 and array.ndim == 3:  # what ImageJ and Fiji need for the distance of pages
         lines = ["ImageJ=1.54f", f"images={len(pages)}", f"slices={len(pages)}", "unit=cm", f"spacing={z / 10}", *lines]

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from medseg.errors import ImageError, MedsegError
 from medseg.images.geometry import Geometry
 from medseg.images.note import Note, note_from
-from medseg.images.picture import Picture, physical_spacing, picture_grid, through_palette, upright, without_alpha
+from medseg.images.picture import (
+    Picture,
+    deep_label,
+    physical_spacing,
+    picture_grid,
+    through_palette,
+    upright,
+    without_alpha,
+)
 
 NOTE_LINE = "medseg="  # of the description
 _WHITE_IS_0, _BLACK_IS_0, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6  # PhotometricInterpretation
@@ -39,7 +47,7 @@ def read_tiff(path: Path) -> Picture:
         page = series.keyframe
         pixels, warnings = _ordered(series.asarray(), series.axes, path)
         note = _note(page)
-        picture = Picture(pixels, _spacing(file, page), _is_stack(series), note, warnings)
+        picture = Picture(pixels, _spacing(file, page), _is_stack(series), note, warnings=warnings)
         return upright(_interpreted(picture, page, path), _tag(page, 274, 1))
 
 
@@ -55,7 +63,7 @@ def read_tiff_grid(path: Path) -> Geometry:
         empty, _ = _ordered(np.broadcast_to(np.uint8(0), series.shape), series.axes, path)
         picture = upright(Picture(empty, _spacing(file, page)), _tag(page, 274, 1))
         pages, rows, columns = picture.pixels.shape[:3]
-        return picture_grid((columns, rows, pages), picture.spacing, _note(page))
+        return picture_grid((columns, rows, pages), picture.spacing, _note(page), path)
 
 
 @contextmanager
@@ -140,21 +148,21 @@ def _interpreted(picture: Picture, page: Any, path: Path) -> Picture:
     pixels, photometric = picture.pixels, int(page.photometric)
     pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
     picture = replace(picture, pixels=pixels)
-    if photometric == _PALETTE and not (picture.note and picture.note.is_label):
+    if photometric == _PALETTE:
         palette = np.asarray(page.colormap).T
         palette = palette >> 8 if palette.max() > 255 else palette
-        return replace(picture, pixels=through_palette(pixels, palette, path))
+        return through_palette(picture, palette, path)
     if photometric == _WHITE_IS_0 and pixels.dtype.kind == "u":
         top = 2**page.bitspersample - 1
         warnings = (*picture.warnings, "white is stored as 0 in it: inverted, so that bright is high")
         return replace(picture, pixels=(top - pixels).astype(pixels.dtype), warnings=warnings)
-    is_rgb = photometric in (_RGB, _BLACK_IS_0, _PALETTE, _WHITE_IS_0)
+    is_rgb = photometric in (_RGB, _BLACK_IS_0, _WHITE_IS_0)
     if not is_rgb and not (photometric == _YCBCR and int(page.compression) in _JPEG):
         raise ImageError(f"{path}: its colours are of kind {page.photometric}; save it as RGB or grey")
     extra = tuple(int(each) for each in page.extrasamples)
     if pixels.ndim == 4 and extra and extra[-1] in _ALPHA:
         return without_alpha(picture)
-    return picture
+    return deep_label(picture)
 
 
 def _is_stack(series: Any) -> bool:

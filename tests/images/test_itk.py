@@ -157,6 +157,34 @@ def test_detached_voxels_are_found_missed_and_kept_inside_the_folder(tmp_path: P
         read_image(path)
 
 
+def test_voxels_in_a_list_of_files_are_read_and_each_is_checked(tmp_path: Path) -> None:
+    head = "ObjectType = Image\nNDims = 3\nDimSize = 4 3 2\nElementType = MET_SHORT\nElementSpacing = 2 3 4\n"
+    head += "TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementDataFile = "
+    for k in range(2):
+        (tmp_path / f"{k}.raw").write_bytes(VOXELS[:, :, k].tobytes(order="F"))
+    path = tmp_path / "a.mhd"
+    path.write_text(head + "LIST\n0.raw\n1.raw\n")
+    image = read_image(path)
+    np.testing.assert_array_equal(image.array, VOXELS)
+    assert [each.name for each in image.files] == ["a.mhd", "0.raw", "1.raw"]
+    for names, message in (
+        ("LIST\n0.raw\n../1.raw\n", "outside"),
+        ("LIST\n0.raw\n2.raw\n", "missing: no file '2.raw'"),
+    ):
+        path.write_text(head + names)
+        with pytest.raises(ImageError, match=message):
+            read_image(path)
+    path.write_text(head + "%d.raw 0 1 1\n")
+    with pytest.raises(ImageError, match="by a pattern"):
+        read_image(path)
+
+
+def test_names_beyond_ascii(tmp_path: Path) -> None:
+    path = tmp_path / "Schädel größer 肺" / "Übersicht.nrrd"
+    write_volume(path, VOXELS, GRID)
+    np.testing.assert_array_equal(read_image(path).array, VOXELS)
+
+
 def test_nan_complex_and_five_axes_are_refused(tmp_path: Path) -> None:
     voxels = VOXELS.astype(np.float32)
     voxels[0, 0, 0] = np.nan

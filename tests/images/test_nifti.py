@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import struct
 from pathlib import Path
@@ -80,6 +81,9 @@ def test_whole_scaling_keeps_integers_and_widens_them_where_needed(tmp_path: Pat
     image.header.set_slope_inter(100, 0)
     nib.save(image, tmp_path / "a.nii")
     assert read_image(tmp_path / "a.nii").array.ravel().tolist() == [0, 409500]
+    image.header.set_slope_inter(2.0**70, 0)
+    nib.save(image, tmp_path / "a.nii")
+    np.testing.assert_allclose(read_image(tmp_path / "a.nii").array.ravel(), [0, 4095 * 2.0**70], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("slope", "inter"), [(0.0, 5.0), (np.nan, 5.0), (1.0, 0.0)])
@@ -305,6 +309,15 @@ def test_classes_come_back_and_other_readers_are_not_hurt(tmp_path: Path) -> Non
         theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name)))
         np.testing.assert_array_equal(theirs.transpose(2, 1, 0), labels)
     assert int(nib.load(tmp_path / "a.nii").header["intent_code"]) == 1002
+
+
+def test_label_tables_of_other_programs_are_classes(tmp_path: Path, data_dir: Path) -> None:
+    path = data_dir / "ct_multiorgan" / "labels" / "ct_3mm.nii.gz"
+    with (path.parents[1] / "labels.csv").open() as stream:
+        names = {int(row["value"]): row["name"] for row in csv.DictReader(stream)}
+    classes = read_image(path).classes
+    assert {each.value: each.name for each in classes} == {value: name for value, name in names.items() if value}
+    assert classes[0] == LabelClass(1, "spleen", (0, 255, 0))
 
 
 def test_channels_are_written_as_the_fourth_axis(tmp_path: Path) -> None:

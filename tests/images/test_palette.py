@@ -92,6 +92,18 @@ def test_tolerance_accepts_areas_that_jpeg_changed() -> None:
     assert image.warnings == ()
 
 
+def test_real_colours_saved_as_jpeg_are_mapped_with_a_tolerance(tmp_path: Path, data_dir: Path) -> None:
+    folder = data_dir / "blood_cells_rgb"
+    palette = Palette.from_csv(folder / "palette.csv")
+    path = sorted((folder / "labels").iterdir())[0]
+    truth = labels_from_picture(read_image(path), palette=palette).array
+    with Pillow.open(path) as label:
+        label.save(tmp_path / "a.jpg", quality=90)
+    mapped = labels_from_picture(read_image(tmp_path / "a.jpg"), palette=palette, tolerance=96)
+    assert (mapped.array != truth).mean() < 0.005
+    assert "off the palette" in mapped.warnings[0]
+
+
 # Masks
 
 
@@ -219,7 +231,8 @@ def labels_of(folder: Path) -> list[Image]:
 def test_palettes_of_real_labels_are_discovered(data_dir: Path, name: str) -> None:
     images = labels_of(data_dir / name)
     known = {each.colour for each in Palette.from_csv(data_dir / name / "palette.csv").entries}
-    occurring = {tuple(colour) for each in images for colour in np.unique(each.array.reshape(-1, 3), axis=0).tolist()}
+    packed = {value for each in images for value in np.unique(each.array @ [65536, 256, 1]).tolist()}
+    occurring = {(value >> 16, value >> 8 & 255, value & 255) for value in packed}
     assert {each.colour for each in discover_palette(images).entries} == known & occurring
 
 

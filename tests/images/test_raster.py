@@ -335,6 +335,14 @@ def test_text_bomb_and_foreign_notes_are_no_harm(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.moveaxis(image.array[:, :, 0], 0, 1), GREY)
 
 
+def test_spacing_that_no_grid_can_have_is_refused(tmp_path: Path) -> None:
+    options = {"imagej": True, "resolution": (1e9, 1e9), "metadata": {"axes": "ZYX", "spacing": 1e-9, "unit": "nm"}}
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([GREY] * 2), **options)
+    for read in (read_image, read_geometry):
+        with pytest.raises(ImageError, match=r"a\.tif: spacing .* mend its header"):
+            read(tmp_path / "a.tif")
+
+
 # Writing
 
 OBLIQUE = np.array([[0.3, 0.02, 0.1, -50], [-0.02, 0.4, 0.2, 12], [0.01, -0.1, 2.5, 700], [0, 0, 0, 1]])
@@ -401,6 +409,21 @@ def test_a_note_is_not_believed_of_a_picture_that_was_cropped(tmp_path: Path) ->
         info.add_text("medseg", image.text["medseg"])
         image.crop((0, 0, 3, 3)).save(tmp_path / "b.png", pnginfo=info)
     np.testing.assert_array_equal(read_geometry(tmp_path / "b.png").affine, np.diag([-1, -1, 1, 1]))
+
+
+def test_labels_that_another_program_saved_anew_are_colours_again(tmp_path: Path) -> None:
+    classes = (LabelClass(3, "artery", (255, 0, 0)), LabelClass(9, "vein", (0, 0, 255)))
+    labels = np.full((4, 4, 1), 9)
+    labels[0] = 3
+    write_labels(tmp_path / "a.png", labels, Geometry((4, 4, 1), np.eye(4)), classes=classes)
+    with Pillow.open(tmp_path / "a.png") as image:
+        info = PngImagePlugin.PngInfo()
+        info.add_text("medseg", image.text["medseg"])
+        image.remap_palette([3, 9]).save(tmp_path / "b.png", pnginfo=info)
+        image.convert("L").save(tmp_path / "c.png", pnginfo=info)
+    for name, channels in (("b.png", (3,)), ("c.png", ())):
+        read = read_image(tmp_path / name)
+        assert (read.array.shape, read.classes) == ((4, 4, 1, *channels), ())
 
 
 def test_other_programs_see_the_spacing(tmp_path: Path) -> None:
