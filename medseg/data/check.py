@@ -44,11 +44,11 @@ def _problem(case: Case, *, class_names: Mapping[int, str]) -> str | None:
     if case.label is None:
         return f"case {case.name} has no label"
     try:
-        grid = read_geometry(case.image[0])
-        for channel in case.image[1:]:
+        grid = read_geometry(case.images[0])
+        for channel in case.images[1:]:
             if not read_geometry(channel).agrees_with(grid):
                 return (
-                    f"{channel} and {case.image[0]} lie on different grids: {read_geometry(channel).difference(grid)}"
+                    f"{channel} and {case.images[0]} lie on different grids: {read_geometry(channel).difference(grid)}"
                 )
         label = read_label(case.label, grid=grid)
     except ImageError as error:

@@ -18,11 +18,11 @@ EXPECTED = "expected images/ and labels/ (or imagesTr/ and labelsTr/) with one f
 class Case:
     """One subject's image and label on disk; each may be a file or the folder of a DICOM series.
 
-    `image` holds one path, or one for each channel.
+    `images` holds one path, or one for each channel.
     """
 
     name: str
-    image: tuple[Path, ...]
+    images: tuple[Path, ...]
     label: Path | None
 
 

@@ -67,7 +67,7 @@ def load_labelled(
     cases = _checked(dataset_dir, metadata, max_cases)
     if fold != "all":
         cases = split(cases, fold=fold)[1]  # type: ignore[arg-type]
-    return [{"image": _paths(each.image), "truth": str(each.label), "case": each.name} for each in cases]
+    return [{"image": _paths(each.images), "truth": str(each.label), "case": each.name} for each in cases]
 
 
 def _checked(dataset_dir: str | None, metadata: Mapping[str, Any], max_cases: int | None) -> list[Case]:
@@ -79,12 +79,12 @@ def _checked(dataset_dir: str | None, metadata: Mapping[str, Any], max_cases: in
 
 
 def _entries(cases: Sequence[Case]) -> list[Entry]:
-    return [{"image": _paths(each.image), "label": _label_paths(each), "case": each.name} for each in cases]
+    return [{"image": _paths(each.images), "label": _label_paths(each), "case": each.name} for each in cases]
 
 
 def _label_paths(case: Case) -> str | list[str]:
     if case.label is not None and needs_grid(case.label):
-        return [str(case.label), str(case.image[0])]
+        return [str(case.label), str(case.images[0])]
     return str(case.label)
 
 

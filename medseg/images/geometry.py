@@ -33,7 +33,7 @@ class Geometry:
             raise ValueError(f"shape {shape}: expected three lengths of at least 1")
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.allclose(affine[3], (0, 0, 0, 1)):
             raise ValueError("the affine is no 4 x 4 affine of finite numbers")
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        if abs(np.linalg.det(affine[:3, :3])) <= 1e-6 * np.linalg.norm(affine[:3, :3], axis=0).prod():
             raise ValueError("the affine cannot be inverted: two axes lie on one line, or a spacing is 0")
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)

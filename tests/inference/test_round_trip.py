@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from monai.data import Dataset
+from monai.inferers import Inferer
+from monai.transforms import Compose
 from scipy.spatial.transform import Rotation
 
 from medseg.bundle import sibling
@@ -34,14 +38,24 @@ class Identity(torch.nn.Module):
         return -((image - self.levels) ** 2)
 
 
+@dataclass(frozen=True)
+class Bundle:
+    """What of a bundle's training config prediction takes."""
+
+    preprocessing: Compose
+    inferer: Inferer
+    metadata: Mapping[str, Any]
+
+
 @pytest.fixture(scope="module")
-def bundle() -> Any:
-    return sibling(find_bundle("hippocampus_mri_3d"), "train.yaml")
+def bundle() -> Bundle:
+    parser = sibling(find_bundle("hippocampus_mri_3d"), "train.yaml")
+    return Bundle(*(parser.get_parsed_content(each) for each in ("preprocessing", "inferer")), parser.get("_meta_"))
 
 
-def send_through(bundle: Any, label: np.ndarray, geometry: Geometry, folder: Path) -> np.ndarray:
+def send_through(bundle: Bundle, label: np.ndarray, geometry: Geometry, folder: Path) -> np.ndarray:
     """Write a label map as if it were a scan, segment it by the identity, read what was written."""
-    preprocessing = bundle.get_parsed_content("preprocessing")
+    preprocessing = bundle.preprocessing
     scan = folder / "scan.nii.gz"
     write_volume(scan, label, geometry)
     image = preprocessing({"image": str(scan)})["image"]
@@ -50,11 +64,11 @@ def send_through(bundle: Any, label: np.ndarray, geometry: Geometry, folder: Pat
         dataset=Dataset([{"image": str(scan), "case": "found"}], transform=preprocessing),
         network=Identity(torch.linspace(float(image.min()), float(image.max()), LEVELS)),
         checkpoint=None,
-        inferer=bundle.get_parsed_content("inferer"),
+        inferer=bundle.inferer,
         postprocessing=to_source_grid(preprocessing),
-        metadata=bundle.get("_meta_"),
+        metadata=bundle.metadata,
         output_dir=str(folder),
-        precision="float32",
+        precision="fp32",
     )
     predictor.run()
     found = read_image(folder / "found.nii.gz")
@@ -73,7 +87,7 @@ def geometry_of(shape: tuple[int, int, int], spacing: Any, seed: int, order: Any
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shape=st.tuples(*[st.integers(8, 50)] * 3), seed=st.integers(0, 999), order=st.sampled_from(ORDERS))
 def test_every_voxel_comes_back_where_nothing_is_resampled(
-    bundle: Any, tmp_path: Path, shape: tuple[int, int, int], seed: int, order: Any
+    bundle: Bundle, tmp_path: Path, shape: tuple[int, int, int], seed: int, order: Any
 ) -> None:
     geometry = geometry_of(shape, (1, 1, 1), seed, order)
     label = np.random.default_rng(seed).integers(0, LEVELS, shape).astype(np.uint8)
@@ -84,7 +98,7 @@ def test_every_voxel_comes_back_where_nothing_is_resampled(
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(spacing=st.tuples(*[st.floats(0.7, 3.0)] * 3), seed=st.integers(0, 999), order=st.sampled_from(ORDERS))
 def test_structures_stay_where_they_are_through_resampling(
-    bundle: Any, tmp_path: Path, spacing: tuple[float, float, float], seed: int, order: Any
+    bundle: Bundle, tmp_path: Path, spacing: tuple[float, float, float], seed: int, order: Any
 ) -> None:
     geometry = geometry_of((30, 26, 22), spacing, seed, order)
     index = np.moveaxis(np.indices(geometry.shape), 0, -1)

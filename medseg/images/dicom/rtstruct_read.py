@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
@@ -157,9 +156,8 @@ def _structure(value: int, name: str, drawn: Values | None, path: Path) -> _Stru
 
 
 def _points(contour: Values, name: str, path: Path) -> NDArray[np.float64]:
-    data: Any = contour.raw("ContourData") or ()
     try:
-        points = np.array([float(each) for each in data]).reshape(-1, 3)
+        points = np.array([float(each) for each in contour.texts("ContourData")]).reshape(-1, 3)
     except (TypeError, ValueError) as error:
         raise ImageError(f"{path}: a contour of '{name}' is damaged; export it again") from error
     if len(points) < 3 or not np.isfinite(points).all():
