@@ -320,6 +320,15 @@ def test_label_tables_of_other_programs_are_classes(tmp_path: Path, data_dir: Pa
     assert classes[0] == LabelClass(1, "spleen", (0, 255, 0))
 
 
+def test_label_table_of_workbench_has_a_background_that_is_no_class(tmp_path: Path) -> None:
+    table = '<LabelTable><Label Key="0" Red="1" Green="1" Blue="1" Alpha="0"><![CDATA[???]]></Label>'
+    table += '<Label Key="4" Red="1" Green="0.5" Blue="0" Alpha="1">Putamen</Label></LabelTable>'
+    image = nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), AFFINE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, table.encode()))
+    nib.save(image, tmp_path / "a.nii")
+    assert read_image(tmp_path / "a.nii").classes == (LabelClass(4, "Putamen", (255, 128, 0)),)
+
+
 def test_channels_are_written_as_the_fourth_axis(tmp_path: Path) -> None:
     channels = np.stack([VOXELS, VOXELS + 7], -1)
     write_volume(tmp_path / "a.nii.gz", channels, GEOMETRY)
@@ -339,7 +348,9 @@ def test_every_type_can_be_written(tmp_path: Path, dtype: str) -> None:
 def test_same_voxels_give_the_same_file(tmp_path: Path) -> None:
     for name in ("a.nii.gz", "b.nii.gz"):
         write_volume(tmp_path / name, VOXELS, GEOMETRY)
-    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+    content = (tmp_path / "a.nii.gz").read_bytes()
+    assert content == (tmp_path / "b.nii.gz").read_bytes()
+    assert content[4:8] == bytes(4)  # no time of day in it
 
 
 def test_labels_as_floats_are_rounded_and_fractions_named(tmp_path: Path) -> None:

@@ -310,6 +310,19 @@ def test_list_of_pages_that_is_cut_short_is_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
+@pytest.mark.parametrize("tag", ["StripOffsets", "StripByteCounts"])
+def test_missing_strip_is_refused(tmp_path: Path, tag: str) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, GREY, compression="zlib", rowsperstrip=5)
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags[tag].valueoffset
+    content = bytearray(path.read_bytes())
+    content[place : place + 2] = bytes(2)
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"a\.tif: truncated TIFF: part of its pixels is missing"):
+        read_image(path)
+
+
 def test_bombs_are_refused(tmp_path: Path) -> None:
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     png(tmp_path / "a.png", header, (b"IDAT", zlib.compress(b"\0" * 9999)))
