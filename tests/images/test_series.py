@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from medseg.errors import ImageError
 from medseg.images import Geometry, find_images, read_image, write_dicom_series
 
+
 @pytest.fixture(scope="session")
 def dicom_qa(data_dir: Path) -> Path:
     return data_dir / "dicom_qa"

@@ -229,6 +229,12 @@ def _smallest(colours: NDArray[Any]) -> NDArray[Any]:
     return colours
 
 
+def can_decode(transfer_syntax: str) -> bool:
+    """Whether pixels of an encoding can be read here."""
+    decoder = _decoder_of(transfer_syntax)
+    return decoder is not None and (decoder.is_native or bool(decoder.available_plugins))
+
+
 @cache
 def _decoder_of(uid: str) -> Decoder | None:
     try:
