@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,43 +15,71 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from medseg.images import Image
-    from medseg.images.describe import Content, Description
+    from medseg.images.describe import Content, Description, LabelVolume
     from medseg.images.dicom import SeriesInfo
 
 
 def inspect(
     path: Annotated[str, typer.Argument(help="A file, a folder, or FOLDER::SERIES for one of several DICOM series.")],
+    image: Annotated[
+        str | None, typer.Option("--image", help="The image that a label belongs to: it is drawn on that grid.")
+    ] = None,
     preview: Annotated[Path | None, typer.Option("--preview", help="Write a PNG of the three planes here.")] = None,
+    palette: Annotated[
+        Path | None, typer.Option("--palette", help="Find the colours of colour-coded labels; write them as CSV here.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")] = False,
 ) -> None:
     """Say what is in a file or folder: geometry, values, labels and their volumes, what is odd.
 
     Example: medseg inspect scan.nii.gz --preview scan.png
     """
-    from medseg.images import read_image
-    from medseg.images.describe import contents_of, describe, is_folder_of_images, series_at
+    from medseg.images import read_geometry, read_image, read_label
+    from medseg.images.describe import contents_of, describe, is_folder_of_images, series_at, structures_at
 
-    if is_folder_of_images(path):
-        contents = contents_of(path)
-        _tell(as_json, {"images": [asdict(each) for each in contents]}, _contents_table(contents))
+    if palette is not None:
+        _tell(as_json, *_palette(path, palette))
+    elif image is not None:
+        label = read_label(path, grid=read_geometry(image))
+        _tell(as_json, *_description(describe(label)))
+        if preview is not None:
+            _write_preview(read_image(image), preview, label)
+    elif structures := structures_at(path):
+        _tell(as_json, {"structures": structures}, _structures_table(structures))
     elif series := series_at(path):
         _tell(as_json, {"series": [_series_facts(each) for each in series]}, _series_table(series))
+    elif is_folder_of_images(path):
+        contents = contents_of(path)
+        _tell(as_json, {"images": [asdict(each) for each in contents]}, _contents_table(contents))
     else:
-        image = read_image(path)
-        description = describe(image)
-        _tell(as_json, description.as_dict(), _description_table(description))
+        found = read_image(path)
+        _tell(as_json, *_description(describe(found)))
         if preview is not None:
-            _write_preview(image, description, preview)
+            _write_preview(found, preview)
         return
-    if preview is not None:
-        sys.stderr.write(f"medseg: no preview: {path} holds several images; name one\n")
+    if preview is not None and image is None:
+        sys.stderr.write(f"medseg: no preview: {path} is no single image; name one\n")
 
 
-def _tell(as_json: bool, facts: dict[str, Any], table: Table) -> None:
+def _tell(as_json: bool, facts: Mapping[str, Any], table: Table) -> None:
     if as_json:
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     else:
         Console(highlight=False).print(table)
+
+
+def _palette(path: str, target: Path) -> tuple[dict[str, Any], Table]:
+    from medseg.images import find_images, read_image
+    from medseg.images.palette import discover_palette
+
+    found = discover_palette(read_image(each.path) for each in find_images(path))
+    found.to_csv(target)
+    table = Table(title=f"{len(found.entries)} colours, written to {target}", title_justify="left")
+    for column in ("value", "name", "red, green, blue"):
+        table.add_column(column)
+    for each in found.entries:
+        table.add_row(str(each.value), each.name, ", ".join(map(str, each.colour)))
+    return {"palette": [asdict(each) for each in found.entries]}, table
 
 
 def _series_facts(info: SeriesInfo) -> dict[str, Any]:
@@ -77,6 +106,15 @@ def _series_table(series: list[SeriesInfo]) -> Table:
     return table
 
 
+def _structures_table(structures: Mapping[str, int]) -> Table:
+    table = Table(title="RT structure set; name its images with --image to see volumes", title_justify="left")
+    table.add_column("structure")
+    table.add_column("closed contours", justify="right")
+    for name, contours in structures.items():
+        table.add_row(name, str(contours))
+    return table
+
+
 def _contents_table(contents: list[Content]) -> Table:
     table = Table(title=f"{len(contents)} images", title_justify="left")
     for column in ("name", "size", "spacing mm", "what is wrong"):
@@ -87,37 +125,47 @@ def _contents_table(contents: list[Content]) -> Table:
     return table
 
 
-def _description_table(facts: Description) -> Table:
+def _description(facts: Description) -> tuple[dict[str, Any], Table]:
     table = Table.grid(padding=(0, 2, 0, 0))
     channels = f", {facts.channels} channels" if facts.channels else ""
-    table.add_row("format", " ".join(filter(None, [facts.format, facts.modality])))
-    table.add_row("size", f"{_joined(facts.shape)} voxels{channels}, {facts.dtype}")
-    table.add_row("spacing", f"{_joined(facts.spacing_mm)} mm")
-    extent = [length * count for length, count in zip(facts.spacing_mm, facts.shape, strict=True)]
-    table.add_row("extent", f"{_joined(extent)} mm")
+    modality = facts.modality if facts.modality and not facts.format.endswith(facts.modality) else ""
+    table.add_row("format", f"{facts.format} {modality}".strip())
+    table.add_row(
+        "size", f"{_joined(facts.shape)} {'voxels' if len(facts.shape) == 3 else 'pixels'}{channels}, {facts.dtype}"
+    )
+    if facts.spacing_mm != (1, 1):  # what a picture has that does not tell one
+        extent = [length * count for length, count in zip(facts.spacing_mm, facts.shape, strict=True)]
+        table.add_row("spacing", f"{_joined(facts.spacing_mm)} mm")
+        table.add_row("extent", f"{_joined(extent)} mm")
     if len(facts.shape) == 3:
-        table.add_row(
-            "axes", f"{facts.orientation}, first voxel at {_joined([row[3] for row in facts.affine[:3]])} mm (RAS+)"
-        )
+        origin = ", ".join(f"{row[3]:.4g}" for row in facts.affine[:3])
+        table.add_row("axes", f"{facts.orientation}, first voxel at {origin} mm (RAS+)")
     low, high = facts.value_range
     table.add_row("values", f"{low:g} to {high:g}, 98 % from {facts.percentiles[0]:g} to {facts.percentiles[1]:g}")
     for label in facts.labels:
         name = f"{label.value} {label.name}" if label.name else str(label.value)
-        table.add_row("label", f"{name}: {label.volume_ml:.3f} mL, {label.voxels} voxels")
+        table.add_row("label", f"{name}: {_amount(label, len(facts.shape))}")
     for warning in facts.warnings:
         table.add_row("warning", warning)
-    return table
+    return facts.as_dict(), table
 
 
-def _write_preview(image: Image, facts: Description, path: Path) -> None:
+def _amount(label: LabelVolume, dims: int) -> str:
+    return f"{label.volume_ml:.3f} mL, {label.voxels} voxels" if dims == 3 else f"{label.voxels} pixels"
+
+
+def _write_preview(image: Image, path: Path, label: Image | None = None) -> None:
+    """Three planes of an image with the contours of its label; of a label map alone with its own."""
+    from medseg.images.describe import describe
+    from medseg.images.show import as_label_map, brightness
     from medseg.pictures import Panel, contact_sheet, save
     from medseg.pictures.colours import distinct_colours
 
-    array = image.array if image.array.ndim == 3 else image.array.mean(axis=3)
-    names = {label.value: label.name or str(label.value) for label in facts.labels}
-    colours = distinct_colours(names) | {each.value: each.colour for each in image.classes if each.colour}
-    pixels = array[:, :, 0] if image.spatial_dims == 2 else array
-    panel = Panel(image.path.name, pixels, image.geometry.affine, label=pixels if names else None)
+    labels = describe(label or image).labels
+    names = {each.value: each.name or str(each.value) for each in labels}
+    colours = distinct_colours(names) | {each.value: each.colour for each in (label or image).classes if each.colour}
+    drawn = as_label_map(label or image) if labels else None
+    panel = Panel(image.path.name, brightness(image), image.geometry.affine, label=drawn)
     save(contact_sheet([panel], colours=colours, class_names=names), path)
 
 

@@ -21,4 +21,6 @@ def dicom_decoders() -> Finding:
     """The compressed encodings that `images` decodes with the packages that are installed."""
     missing = {name: package for name, (uid, package) in _ENCODINGS.items() if not can_decode(uid)}
     value = ", ".join(f"no {name}" if name in missing else name for name in _ENCODINGS)
-    return Finding("DICOM decoders", value, f"pip install {' '.join(sorted(set(missing.values())))}" if missing else None)
+    return Finding(
+        "DICOM decoders", value, f"pip install {' '.join(sorted(set(missing.values())))}" if missing else None
+    )

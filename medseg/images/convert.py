@@ -3,40 +3,44 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg import __version__
 from medseg.errors import ImageError
-from medseg.images.dicom.rtstruct_read import is_rtstruct
-from medseg.images.dicom.seg_write import write_seg
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
-from medseg.images.palette import Palette, labels_from_picture
-from medseg.images.read import read_geometry, read_image, read_label, split_series
-from medseg.images.write import write_labels, write_volume
+from medseg.images.palette import Palette, labels_from_picture, mask_labels
+from medseg.images.read import needs_grid, read_geometry, read_image, read_label
+from medseg.images.write import write_dicom_seg, write_labels, write_volume
 from medseg.types import LabelClass
 
-_LABEL_FORMATS = ("DICOM SEG", "RTSTRUCT")
+PathLike = str | os.PathLike[str]
 
 
 def convert(
-    source: str | os.PathLike[str],
-    destination: str | os.PathLike[str],
+    source: PathLike,
+    destination: PathLike,
     *,
-    image: str | os.PathLike[str] | None = None,
-    palette: str | os.PathLike[str] | None = None,
-    as_label: bool = False,
+    image: PathLike | None = None,
+    is_label: bool = False,
+    palette: PathLike | None = None,
+    foreground: Literal["white", "black"] | None = None,
 ) -> tuple[str, ...]:
-    """Write `source` in the format that the suffix of `destination` names; voxels and their place stay.
+    """Write `source` in the format that the suffix of `destination` names; voxels keep values and place.
 
     Args:
         source: an image or label of any format that is read; may end in `::SERIES`.
         destination: `.nii.gz`, `.nii`, `.nrrd`, `.mha`, `.png`, `.tif`; `.dcm` for a label as DICOM SEG.
-        image: the image that a label belongs to; an RT structure set and a DICOM SEG need it.
-        palette: CSV file of the colours of a colour-coded label.
-        as_label: take the source for a label map though its format does not tell.
+        image: that a label belongs to: it is drawn on that grid. RT structure sets and the writing of a DICOM
+            SEG need it.
+        is_label: whether to take the source for a label map though its format does not tell.
+        palette: CSV file of the colours of a colour-coded label picture.
+        foreground: the colour of the structure in a black and white mask.
 
     Returns:
         What the user should know of the source.
@@ -49,44 +53,55 @@ def convert(
     if to_seg and image is None:
         raise ImageError(f"{destination}: a DICOM SEG refers to the images it was made on; name them with --image")
     grid = read_geometry(image) if image is not None else None
-    place, _ = split_series(source)
-    if place.is_file() and is_rtstruct(place):
-        read = read_label(source, grid=grid)
+    if palette is not None or foreground is not None:
+        read, is_label = _from_colours(read_image(source), palette, foreground), True
+        _check_grid(read, grid)
+    elif is_label or to_seg or needs_grid(source):
+        read, is_label = read_label(source, grid=grid), True
     else:
-        read = _read(source, grid, palette, as_label=as_label or to_seg)
+        read = read_image(source)
+        is_label = bool(read.classes)
     if to_seg:
-        _write_seg(destination, read, image)
-    elif as_label or palette is not None or read.format in _LABEL_FORMATS:
+        _write_seg(destination, read, image or "")
+    elif is_label:
         write_labels(destination, _one_map(read), read.geometry, classes=read.classes)
     else:
         write_volume(destination, read.array, read.geometry)
     return read.warnings
 
 
-def _read(
-    source: str | os.PathLike[str], grid: Geometry | None, palette: str | os.PathLike[str] | None, *, as_label: bool
-) -> Image:
+def _from_colours(picture: Image, palette: PathLike | None, foreground: Literal["white", "black"] | None) -> Image:
     if palette is not None:
-        return labels_from_picture(read_image(source), palette=Palette.from_csv(Path(palette)))
-    return read_label(source, grid=grid) if as_label else read_image(source)
+        return labels_from_picture(picture, palette=Palette.from_csv(palette))
+    return mask_labels(picture, foreground=foreground or "white")
 
 
-def _write_seg(destination: str | os.PathLike[str], label: Image, image: str | os.PathLike[str] | None) -> None:
+def _check_grid(label: Image, grid: Geometry | None) -> None:
+    if grid is not None and not label.geometry.agrees_with(grid):
+        raise ImageError(f"{label.path}: not on the grid of its image: {label.geometry.difference(grid)}")
+
+
+def _write_seg(destination: PathLike, label: Image, image: PathLike) -> None:
     labels = _one_map(label)
-    named = {each.value: each for each in label.classes}
-    values = [int(value) for value in np.unique(labels) if value > 0]
-    classes = [named.get(value, LabelClass(value, f"label {value}")) for value in values]
-    write_seg(
-        Path(destination),
+    write_dicom_seg(
+        destination,
         labels,
-        source=split_series(image or "")[0],
-        classes=classes,
+        source=image,
+        classes=_classes(labels, label.classes),
         algorithm_name="medseg convert",
         algorithm_version=__version__,
     )
 
 
-def _one_map(label: Image) -> np.ndarray:
+def _classes(labels: NDArray[Any], known: Sequence[LabelClass]) -> list[LabelClass]:
+    """A class for every value that occurs; one that the file does not name is named by its value."""
+    named = {each.value: each for each in known if each.value > 0}
+    found = [int(value) for value in np.unique(labels) if value > 0]
+    unnamed = {value: LabelClass(value, f"label {value}") for value in found or [1]}
+    return list((unnamed | named).values())
+
+
+def _one_map(label: Image) -> NDArray[Any]:
     if label.array.ndim == 3:
         return label.array
-    raise ImageError(f"{label.path}: structures overlap, which one label map cannot hold; convert them one by one")
+    raise ImageError(f"{label.path}: its structures overlap, which one label map cannot hold; take them one by one")

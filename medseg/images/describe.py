@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.errors import ImageError
 from medseg.images.dicom import SeriesInfo, is_dicom, list_series
+from medseg.images.dicom.rtstruct_read import is_rtstruct, structures_in
 from medseg.images.find import find_images
 from medseg.images.image import Image
 from medseg.images.read import read_geometry, split_series
@@ -85,16 +88,34 @@ def describe(image: Image) -> Description:
 
 
 def series_at(path: str | os.PathLike[str]) -> list[SeriesInfo]:
-    """The DICOM series of a folder; empty where there is not more than one, or one was named by `::`.
+    """The DICOM series of a folder that holds nothing else; empty where there is one, or one is named by `::`.
 
     Raises:
-        ImageError: if the path does not exist.
+        ImageError: if the path does not exist, or a file is damaged.
     """
     place, series = split_series(path)
     if series is not None or not (place.is_dir() or is_dicom(place)):
         return []
+    if place.is_dir() and any(
+        Path(each.path).is_file() and not is_dicom(Path(each.path)) for each in find_images(place)
+    ):
+        return []
     found = list_series(place)
     return found if len(found) > 1 else []
+
+
+def structures_at(path: str | os.PathLike[str]) -> dict[str, int]:
+    """The structures of an RT structure set and their contours; empty for every other path.
+
+    Raises:
+        ImageError: if the path does not exist, or is a damaged structure set.
+    """
+    place, _ = split_series(path)
+    return structures_in(place) if is_rtstruct(place) else {}
+
+
+def _is_other_file(path: Path) -> bool:
+    return path.is_file() and not is_dicom(path)
 
 
 def contents_of(folder: str | os.PathLike[str]) -> list[Content]:
@@ -107,8 +128,6 @@ def contents_of(folder: str | os.PathLike[str]) -> list[Content]:
 
 
 def _content(name: str, path: str) -> Content:
-    from medseg.errors import ImageError
-
     try:
         geometry = read_geometry(path)
     except ImageError as error:
@@ -117,21 +136,26 @@ def _content(name: str, path: str) -> Content:
 
 
 def _labels(image: Image) -> tuple[LabelVolume, ...]:
+    voxel_ml = image.geometry.voxel_volume_ml
+    names = {each.value: each.name for each in image.classes}
+    return tuple(
+        LabelVolume(value, names.get(value), voxels, voxels * voxel_ml) for value, voxels in _voxels(image).items()
+    )
+
+
+def _voxels(image: Image) -> dict[int, int]:
+    """Label value -> voxels; empty where the image is no label map."""
     array = image.array
-    if array.ndim != 3 or array.dtype.kind not in "iub":
-        return ()
-    low, high = int(array.min()), int(array.max())
-    if low < 0 or high > 65535:
-        return ()
-    counts = np.bincount(array.reshape(-1, order="K").astype(np.uint16), minlength=1)
+    if array.dtype.kind not in "iub" or int(array.min()) < 0 or int(array.max()) > 65535:
+        return {}
+    if array.ndim == 4:  # structures that overlap
+        channels = {each.value: channel for channel, each in enumerate(image.classes)}
+        return {value: int(np.count_nonzero(array[..., channel])) for value, channel in channels.items()}
+    counts = np.bincount(array.ravel(order="K").astype(np.uint16), minlength=1)
     values = np.flatnonzero(counts)
     if len(values) > _MOST_LABELS or not _looks_like_labels(image, values):
-        return ()
-    names = {each.value: each.name for each in image.classes}
-    voxel_ml = image.geometry.voxel_volume_ml
-    return tuple(
-        LabelVolume(int(v), names.get(int(v)), int(counts[v]), float(counts[v] * voxel_ml)) for v in values if v != 0
-    )
+        return {}
+    return {int(value): int(counts[value]) for value in values if value != 0}
 
 
 def _looks_like_labels(image: Image, values: NDArray[Any]) -> bool:
@@ -140,7 +164,7 @@ def _looks_like_labels(image: Image, values: NDArray[Any]) -> bool:
 
 
 def _percentiles(array: NDArray[Any]) -> tuple[float, float]:
-    values = array.reshape(-1, order="K")[:: max(1, array.size // _ENOUGH_VALUES)]
+    values = array.ravel(order="K")[:: max(1, array.size // _ENOUGH_VALUES)]
     low, high = np.percentile(values, (1, 99))
     return float(low), float(high)
 

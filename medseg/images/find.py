@@ -10,8 +10,10 @@ from medseg.errors import ImageError
 from medseg.images.dicom import dicom_files, is_dicom
 from medseg.images.read import EXPECTED, is_image, split_series
 
-_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".png", ".jpg", ".jpeg")
-_SUFFIXES += (".tif", ".tiff", ".bmp", ".gif")
+_SUFFIXES = (
+    *(".nii.gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd"),
+    *(".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif"),
+)
 # Windows shares leave these beside the images; macOS leaves "._" twins, which are hidden files.
 _LITTER = ("thumbs.db", "desktop.ini")
 _DATA_OF = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",)}

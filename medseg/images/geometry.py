@@ -97,7 +97,8 @@ def reordered(array: NDArray[Any], geometry: Geometry, grid: Geometry) -> NDArra
     shape = tuple(geometry.shape[axis] for axis in order)
     if not Geometry(shape, geometry.affine @ to_source).agrees_with(grid):  # type: ignore[arg-type]
         return None
-    return np.flip(array.transpose(*order, *range(3, array.ndim)), axis=backward)
+    turned: NDArray[Any] = array.transpose(*order, *range(3, array.ndim))
+    return np.flip(turned, axis=tuple(backward))
 
 
 def _rounded(values: tuple[float, ...]) -> tuple[float, ...]:

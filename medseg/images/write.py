@@ -35,7 +35,7 @@ def write_labels(
         ValueError: if the shape is not the grid's or a value is no whole number from 0 to 65535.
         OutputError: if the file cannot be written, or the format cannot hold it.
     """
-    array = smallest_type(labels, geometry)
+    path, array = Path(path), smallest_type(labels, geometry)
     suffix = _suffix(path)
     if suffix in _NIFTI:
         write_nifti(path, array, geometry, classes=classes)
@@ -86,6 +86,7 @@ def write_volume(path: str | os.PathLike[str], array: NDArray[Any], geometry: Ge
     Raises:
         OutputError: if the file cannot be written, or the format cannot hold it.
     """
+    path = Path(path)
     suffix = _suffix(path)
     if suffix in _NIFTI:
         write_nifti(path, array, geometry)
@@ -109,8 +110,8 @@ def smallest_type(labels: NDArray[Any], geometry: Geometry) -> NDArray[np.uint8]
     return labels.astype(np.uint8 if high <= 255 else np.uint16, copy=False)
 
 
-def _suffix(path: str | os.PathLike[str]) -> str:
-    name = Path(path).name.lower()
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
         if name.endswith(suffix):
             return suffix

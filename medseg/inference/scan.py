@@ -51,8 +51,8 @@ class Scan:
         Raises:
             ValueError: if it lies on another.
         """
-        array = np.asarray(array)
-        whole = array[..., None] if self.spatial_dims == 2 else array
+        whole: NDArray[Any] = np.asarray(array)
+        whole = whole[..., None] if self.spatial_dims == 2 else whole
         if whole.shape[1:] != self.geometry.shape:
             raise ValueError(f"restored to {whole.shape[1:]}, read as {self.geometry.shape}: check the postprocessing")
         return whole
@@ -65,7 +65,8 @@ class Scan:
     def brightness(self) -> NDArray[Any]:
         """One number per voxel `(i, j, k)`, to be looked at: the mean colour of a picture, else the first channel."""
         is_colour = self.spatial_dims == 2 and len(self.array) > 1
-        return self.array.mean(axis=0) if is_colour else self.array[0]
+        seen: NDArray[Any] = self.array.mean(axis=0) if is_colour else self.array[0]
+        return seen
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,10 @@ import pydicom
 from numpy.typing import NDArray
 
 from medseg.errors import ImageError
-from medseg.images.dicom.headers import Values
 from medseg.images.dicom.quiet import quiet
 from medseg.images.dicom.sop_class import STRUCTURE_SET, has_class
 from medseg.images.dicom.structures import Plane, draw
+from medseg.images.dicom.values import Values
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.types import LabelClass
@@ -64,6 +64,16 @@ def read_rtstruct(path: Path, *, grid: Geometry) -> Image:
         classes=classes,
         warnings=(*_warnings(structures, contours), *overlaps),
     )
+
+
+def structures_in(path: Path) -> dict[str, int]:
+    """The names of the structures in a file, and how many closed contours each has.
+
+    Raises:
+        ImageError: if the file is damaged.
+    """
+    with quiet():
+        return {each.name: len(each.contours) for each in _structures(path)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,12 @@ from pydicom.pixels import iter_pixels
 
 from medseg.errors import ImageError
 from medseg.images.dicom.frames import Frame, frames_of
-from medseg.images.dicom.headers import Values, read_header
+from medseg.images.dicom.headers import read_header
 from medseg.images.dicom.quiet import quiet
 from medseg.images.dicom.seg_grid import own_grid, placed
 from medseg.images.dicom.sop_class import SEGMENTATION, has_class
 from medseg.images.dicom.structures import Plane, draw
+from medseg.images.dicom.values import Values
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.types import CodedTerm, Colour, LabelClass
@@ -92,7 +93,7 @@ class _Segmentation:
         values = Values(dataset, path)
         kind = values.text("SegmentationType")
         classes = tuple(sorted((_class(each) for each in values.items("SegmentSequence")), key=lambda each: each.value))
-        segments = [None] * len(frames) if kind == _LABEL_MAP else _segments(values, len(frames))
+        segments = _no_segments(len(frames)) if kind == _LABEL_MAP else _segments(values, len(frames))
         unknown = {number for number in segments if number is not None} - {each.value for each in classes}
         if not classes or unknown or kind not in ("BINARY", _FRACTIONAL, _LABEL_MAP):
             raise ImageError(f"{path}: its segments are not described as DICOM asks for; export it again")
@@ -144,17 +145,21 @@ class _Segmentation:
             yield from iter_pixels(self.dataset, raw=True)
 
 
+def _no_segments(frames: int) -> list[int | None]:
+    return [None] * frames
+
+
 def _segments(values: Values, frames: int) -> list[int | None]:
     each = values.items("PerFrameFunctionalGroupsSequence") or [values] * frames
     shared = values.items("SharedFunctionalGroupsSequence")
-    found = []
+    found: list[int | None] = []
     for own in each:
         items = [item for group in (own, *shared) for item in group.items("SegmentIdentificationSequence")]
         number = items[0].whole("ReferencedSegmentNumber") if items else None
         if number is None:
             raise ImageError(f"{values.file}: a frame does not tell its segment; export it again")
         found.append(number)
-    return list(found)
+    return found
 
 
 def _class(segment: Values) -> LabelClass:

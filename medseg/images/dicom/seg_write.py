@@ -90,7 +90,7 @@ def _images(stack: Stack, source: Path) -> list[pydicom.Dataset]:
     if any(frame.position is None for frame in stack.frames):
         raise ImageError(f"{source}: does not tell where it lies, which a DICOM SEG must; write NIfTI or PNG")
     frame_of_reference = generate_uid()
-    images = []
+    images: list[pydicom.Dataset] = []
     for file in dict.fromkeys(frame.header.file for frame in stack.frames):
         image = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
@@ -125,11 +125,11 @@ def _complete(image: pydicom.Dataset, stack: Stack) -> None:
 
 def _frames(
     labels: NDArray[Any], stack: Stack, classes: Sequence[LabelClass], images: Sequence[pydicom.Dataset]
-) -> NDArray[np.uint8]:
+) -> NDArray[np.uint16]:
     """Segment numbers `(frame, row, column)` in the order of the images, or of the frames of a multi-frame one."""
     number = np.zeros(int(max(each.value for each in classes)) + 1, np.uint16)
     number[[each.value for each in classes]] = range(1, len(classes) + 1)
-    frames = number[labels].transpose(2, 1, 0)
+    frames: NDArray[np.uint16] = number[labels].transpose(2, 1, 0)
     if len(images) > 1 or stack.frames[0].header.frames == 1:
         return frames
     whole = np.zeros((stack.frames[0].header.frames, *frames.shape[1:]), frames.dtype)
