@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
-from threading import Lock
 
 from pydicom.pixels.decoders.base import DecodeRunner
 from pydicom.uid import JPEGExtended12Bit
 
 DECODER_DEPENDENCIES = {JPEGExtended12Bit: ("python-gdcm",)}
-
-_lock = Lock()
 
 
 def is_available(uid: str) -> bool:
@@ -47,23 +39,7 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
     image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
     bits = runner.bits_stored
     image.SetPixelFormat(gdcm.PixelFormat(runner.samples_per_pixel, runner.bits_allocated, bits, bits - 1, 0))
-    with _silent():
-        decoded: bytes = image.GetBuffer().encode("utf-8", "surrogateescape")
+    decoded: bytes = image.GetBuffer().encode("utf-8", "surrogateescape")
     if len(decoded) != runner.frame_length(unit="bytes"):
         raise ValueError("a frame of another size than its header tells")
     return decoded
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """libjpeg writes "Unsupported JPEG data precision 12" to stderr before GDCM takes the library that has it."""
-    with _lock:
-        sys.stderr.flush()
-        kept = os.dup(2)
-        try:
-            with Path(os.devnull).open("wb") as nowhere:
-                os.dup2(nowhere.fileno(), 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
