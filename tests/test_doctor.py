@@ -86,10 +86,10 @@ class TestComputing:
 
 class TestDecoders:
     def test_encoding_without_a_decoder_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(codecs.Codec, "is_available", property(lambda codec: codec.package != "python-gdcm"))
+        monkeypatch.setattr(codecs.Codec, "is_available", property(lambda codec: codec.package != "imagecodecs"))
         found = decoders.dicom_decoders()
-        assert found.value == "RLE, no JPEG, no JPEG 12 bit, no JPEG lossless, JPEG-LS, JPEG 2000, HTJ2K"
-        assert found.mend == "pip install python-gdcm"
+        assert found.value == "RLE, JPEG, no JPEG 12 bit, no JPEG lossless, JPEG-LS, JPEG 2000, HTJ2K"
+        assert found.mend == "pip install imagecodecs"
 
     def test_every_encoding_is_read_here(self) -> None:
         assert not decoders.dicom_decoders().amiss

@@ -1,28 +1,20 @@
 """Which decoder reads which encoding of pixels: one each, chosen because it is exact and free to use.
 
-pydicom would take the first that does not raise. `pylibjpeg-libjpeg` is left out for its licence (GPL), and
-`pylibjpeg-rle` because damaged data end the process.
+pydicom would take the first that does not raise. `pylibjpeg-libjpeg` is left out for its licence (GPL),
+`python-gdcm` and `pylibjpeg-rle` because damaged data end the process.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from threading import Lock
 
 from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import UID
 
 _SYNTAX = "1.2.840.10008.1.2."
-_JPEG_12 = _SYNTAX + "4.51"
-_HARMLESS = "Unsupported JPEG data precision"  # libjpeg of 8 bits says so before GDCM takes that of 12
-_lock = Lock()
+_OURS = "medseg"  # `jpeg`
 
 
 @dataclass(frozen=True)
@@ -46,9 +38,9 @@ def _syntaxes(*endings: str) -> tuple[str, ...]:
 
 CODECS = (
     Codec("RLE", _syntaxes("5"), "pydicom", "pydicom"),
-    Codec("JPEG", _syntaxes("4.50"), "gdcm", "python-gdcm"),
-    Codec("JPEG 12 bit", (_JPEG_12,), "medseg", "python-gdcm"),
-    Codec("JPEG lossless", _syntaxes("4.57", "4.70"), "gdcm", "python-gdcm"),
+    Codec("JPEG", _syntaxes("4.50"), "pillow", "pillow"),
+    Codec("JPEG 12 bit", _syntaxes("4.51"), _OURS, "imagecodecs"),
+    Codec("JPEG lossless", _syntaxes("4.57", "4.70"), _OURS, "imagecodecs"),
     Codec("JPEG-LS", _syntaxes("4.80", "4.81"), "pyjpegls", "pyjpegls"),
     Codec("JPEG 2000", _syntaxes("4.90", "4.91"), "pylibjpeg", "pylibjpeg[openjpeg]"),
     Codec("HTJ2K", _syntaxes("4.201", "4.202", "4.203"), "pylibjpeg", "pylibjpeg[openjpeg]"),
@@ -75,31 +67,9 @@ def decoder_for(syntax: str) -> tuple[Decoder, str]:
     return _decoder(syntax), codec.plugin
 
 
-@contextmanager
-def complaints() -> Iterator[None]:
-    """GDCM's libjpeg writes to stderr that data are damaged and goes on: here that is an error.
-
-    Raises:
-        ValueError: if anything was written within.
-    """
-    with _lock, tempfile.TemporaryFile() as written:
-        sys.stderr.flush()
-        kept = os.dup(2)
-        os.dup2(written.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-        written.seek(0)
-        said = [line for line in written.read().decode("latin-1").splitlines() if not line.startswith(_HARMLESS)]
-        if said:
-            raise ValueError(said[0])
-
-
 @cache
 def _decoder(syntax: str) -> Decoder:
     decoder = get_decoder(syntax)
-    if syntax == _JPEG_12:
-        decoder.add_plugin("medseg", ("medseg.images.dicom.jpeg12", "decode_frame"))
+    if any(syntax in codec.syntaxes and codec.plugin == _OURS for codec in CODECS):
+        decoder.add_plugin(_OURS, ("medseg.images.dicom.jpeg", "decode_frame"))
     return decoder

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut
 from pydicom.uid import UID
 
 from medseg.errors import ImageError
-from medseg.images.dicom.codecs import NATIVE, complaints, decoder_for
+from medseg.images.dicom.codecs import NATIVE, decoder_for
 from medseg.images.dicom.frames import Frame
 from medseg.images.dicom.headers import Header
 
@@ -115,8 +114,7 @@ def decode(frame: Frame, dataset: pydicom.Dataset) -> NDArray[Any]:
     except LookupError as error:
         raise ImageError(f"{header.file}: {error.args[0]}") from error
     try:
-        with complaints() if plugin in ("gdcm", "medseg") else nullcontext():
-            plane, told = decoder.as_array(dataset, index=frame.index, raw=header.samples == 1, decoding_plugin=plugin)
+        plane, told = decoder.as_array(dataset, index=frame.index, raw=header.samples == 1, decoding_plugin=plugin)
         if header.photometric == "PALETTE COLOR":
             return _smallest(np.asarray(apply_color_lut(plane, dataset)))
         if header.samples > 1 and told["photometric_interpretation"] != "RGB":
