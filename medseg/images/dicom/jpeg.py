@@ -32,8 +32,8 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
     if not source.rstrip(b"\0\xff").endswith(_END):
         raise ValueError("a frame that is cut short")
     samples = runner.samples_per_pixel
-    as_it_is = {"colorspace": "rgb", "outcolorspace": "rgb"} if samples > 1 else {}
-    pixels = imagecodecs.jpeg_decode(source, **as_it_is)
+    colour = "rgb" if samples > 1 else None  # the same in and out: pydicom knows what it is
+    pixels = imagecodecs.jpeg_decode(source, colorspace=colour, outcolorspace=colour)
     if pixels.shape != (runner.rows, runner.columns, samples)[: 2 if samples == 1 else 3]:
         raise ValueError("a frame of another size than its header tells")
     runner.set_option("planar_configuration", 0)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.encaps import get_frame
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 from pydicom.uid import UID
 
@@ -114,6 +115,8 @@ def decode(frame: Frame, dataset: pydicom.Dataset) -> NDArray[Any]:
     except LookupError as error:
         raise ImageError(f"{header.file}: {error.args[0]}") from error
     try:
+        if plugin == "pylibjpeg":
+            _check_boxes(get_frame(dataset.PixelData, frame.index, number_of_frames=header.frames))
         plane, told = decoder.as_array(dataset, index=frame.index, raw=header.samples == 1, decoding_plugin=plugin)
         if header.photometric == "PALETTE COLOR":
             return _smallest(np.asarray(apply_color_lut(plane, dataset)))
@@ -216,6 +219,16 @@ def _as_told(header: Header, plane: NDArray[Any]) -> NDArray[Any]:
             "stored bits cannot hold; export it again without compression"
         )
     return plane.astype(stored_type(header), copy=False)
+
+
+def _check_boxes(source: bytes) -> None:
+    """JPEG 2000 in a JP2 file: pydicom looks for its code stream for ever if a box has no length."""
+    at = 12
+    while source.startswith(b"\0\0\0\x0cjP  ") and at < len(source) and source[at + 4 : at + 8] != b"jp2c":
+        length = int.from_bytes(source[at : at + 4], "big")
+        if length < 8:
+            raise ValueError("a box without length")
+        at += length
 
 
 def _smallest(colours: NDArray[Any]) -> NDArray[Any]:

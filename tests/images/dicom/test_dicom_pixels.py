@@ -252,6 +252,15 @@ def test_value_that_the_stored_bits_cannot_hold_is_an_error(one: Any) -> None:
         read_dicom(file)
 
 
+def test_jp2_header_without_end_is_an_error(one: Any) -> None:
+    file = one(ramp(0, 4095), bits=12, syntax=JPEG2000Lossless)
+    dataset = pydicom.dcmread(file)
+    dataset.PixelData = encapsulate([b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100)])
+    dataset.save_as(file)
+    with pytest.raises(ImageError, match="truncated or damaged"):
+        read_dicom(file)
+
+
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda syntax: syntax.name)
 def test_damaged_code_stream_is_named(one: Any, syntax: str) -> None:
     file = one(ramp(0, 4095), bits=12, syntax=syntax)
