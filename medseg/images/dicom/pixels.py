@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import os
 import struct
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder
-from pydicom.pixels.decoders.base import Decoder
+from pydicom.encaps import get_frame
+from pydicom.pixels import apply_color_lut, apply_modality_lut
 from pydicom.uid import UID
 
 from medseg.errors import ImageError
+from medseg.images.dicom.codecs import NATIVE, decoder_for
 from medseg.images.dicom.frames import Frame
 from medseg.images.dicom.headers import Header
 
-_NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
-_JPEG_12 = "1.2.840.10008.1.2.4.51"
-# The decoder that is exact for an encoding, the best first; pydicom would take the first that does not raise.
-_DECODERS = ("medseg", "pyjpegls", "pylibjpeg", "gdcm", "pillow", "pydicom")
 _LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED = 0xFFFFFFFF
@@ -34,7 +30,7 @@ _UNDEFINED = 0xFFFFFFFF
 def is_native_grey(header: Header) -> bool:
     """Whether the pixels are whole numbers of 8, 16 or 32 bits that stand in the file as they are."""
     return (
-        header.transfer_syntax in _NATIVE
+        header.transfer_syntax in NATIVE
         and header.samples == 1
         and header.photometric in ("MONOCHROME1", "MONOCHROME2")
         and header.bits_allocated in (8, 16, 32)
@@ -114,11 +110,14 @@ def decode(frame: Frame, dataset: pydicom.Dataset) -> NDArray[Any]:
         ImageError: if it is damaged, cannot be decoded here, or decodes to what its header does not allow.
     """
     header = frame.header
-    decoder = _decoder(header)
     try:
-        plane, told = decoder.as_array(
-            dataset, index=frame.index, raw=header.samples == 1, decoding_plugin=_plugin(decoder)
-        )
+        decoder, plugin = decoder_for(header.transfer_syntax)
+    except LookupError as error:
+        raise ImageError(f"{header.file}: {error.args[0]}") from error
+    try:
+        if plugin == "pylibjpeg":
+            _check_boxes(get_frame(dataset.PixelData, frame.index, number_of_frames=header.frames))
+        plane, told = decoder.as_array(dataset, index=frame.index, raw=header.samples == 1, decoding_plugin=plugin)
         if header.photometric == "PALETTE COLOR":
             return _smallest(np.asarray(apply_color_lut(plane, dataset)))
         if header.samples > 1 and told["photometric_interpretation"] != "RGB":
@@ -222,40 +221,18 @@ def _as_told(header: Header, plane: NDArray[Any]) -> NDArray[Any]:
     return plane.astype(stored_type(header), copy=False)
 
 
+def _check_boxes(source: bytes) -> None:
+    """JPEG 2000 in a JP2 file: pydicom looks for its code stream for ever if a box has no length."""
+    at = 12
+    while source.startswith(b"\0\0\0\x0cjP  ") and at < len(source) and source[at + 4 : at + 8] != b"jp2c":
+        length = int.from_bytes(source[at : at + 4], "big")
+        if length < 8:
+            raise ValueError("a box without length")
+        at += length
+
+
 def _smallest(colours: NDArray[Any]) -> NDArray[Any]:
     """Palettes of 16 bits often hold 8, in the upper byte (PS3.3 C.7.6.3.1.5)."""
     if colours.dtype == np.uint16 and not (colours & 0xFF).any():
         return (colours >> 8).astype(np.uint8)
     return colours
-
-
-def can_decode(transfer_syntax: str) -> bool:
-    """Whether pixels of an encoding can be read here."""
-    decoder = _decoder_of(transfer_syntax)
-    return decoder is not None and (decoder.is_native or bool(decoder.available_plugins))
-
-
-@cache
-def _decoder_of(uid: str) -> Decoder | None:
-    try:
-        decoder = get_decoder(uid)
-    except NotImplementedError:
-        return None
-    if uid == _JPEG_12:
-        decoder.add_plugin("medseg", ("medseg.images.dicom.jpeg12", "decode_frame"))
-    return decoder
-
-
-def _decoder(header: Header) -> Decoder:
-    decoder = _decoder_of(header.transfer_syntax)
-    if decoder is None or (decoder.is_encapsulated and not decoder.available_plugins):
-        uid = UID(header.transfer_syntax)
-        name = uid.name if uid.is_transfer_syntax else "unknown"
-        raise ImageError(f"{header.file}: its compression ({name}) cannot be decoded here; see `medseg doctor`")
-    return decoder
-
-
-def _plugin(decoder: Decoder) -> str:
-    if decoder.is_native:
-        return ""
-    return next(name for name in _DECODERS if name in decoder.available_plugins)

@@ -6,16 +6,32 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
+
+_lock = Lock()
+_within: list[
+    object
+] = []  # Python's filters are one for all threads: the first one in sets them, the last one out resets
+_filters = warnings.catch_warnings()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings and no log lines of pydicom within; not to be entered from several threads at once."""
-    logger = logging.getLogger("pydicom")
-    disabled, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
+    """No warnings, and no log lines of pydicom, within; in any number of threads."""
+    global _filters
+    mark = object()
+    with _lock:
+        if not _within:
+            _filters = warnings.catch_warnings()
+            _filters.__enter__()
             warnings.simplefilter("ignore")
-            yield
+            logging.getLogger("pydicom").disabled = True
+        _within.append(mark)
+    try:
+        yield
     finally:
-        logger.disabled = disabled
+        with _lock:
+            _within.remove(mark)
+            if not _within:
+                _filters.__exit__(None, None, None)
+                logging.getLogger("pydicom").disabled = False

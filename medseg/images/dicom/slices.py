@@ -19,9 +19,9 @@ from medseg.images.dicom.frames import Frame
 from medseg.images.geometry import Geometry
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_SAME_PLACE_MM = 0.01
+_SAME_PLACE_MM, _SAME_PLACE = 0.01, 0.05  # the smaller of the two: mm, part of a pixel
 _UNEVEN = 0.03  # of the slice distance: how far a slice may lie from its place on an even grid
-_UNEVEN_MM = 0.02  # positions are written with few decimals
+_UNEVEN_MM, _UNEVEN_AT_MOST = 0.02, 0.1  # that much is granted too, positions have few decimals; part of a distance
 _TILT_DEGREES = 0.2
 _RIGHT_ANGLE = 1e-3
 _MANY = 10.5  # slices missing in one place are more likely two stacks
@@ -104,8 +104,16 @@ def places(frames: Sequence[Frame]) -> NDArray[np.int64]:
     along = np.array([frame.position for frame in frames], dtype=np.float64) @ normal_of(frames[0])
     order = np.argsort(along, kind="stable")
     found = np.empty(len(frames), dtype=np.int64)
-    found[order] = np.concatenate([[0], np.cumsum(np.diff(along[order]) > _SAME_PLACE_MM)])
+    found[order] = np.concatenate([[0], np.cumsum(np.diff(along[order]) > _same_place_mm(frames[0]))])
     return found
+
+
+def _same_place_mm(frame: Frame) -> float:
+    return min(_SAME_PLACE_MM, _SAME_PLACE * min(frame.spacing or (1,)))
+
+
+def _tolerance_mm(gap: float) -> float:
+    return max(_UNEVEN * gap, min(_UNEVEN_MM, _UNEVEN_AT_MOST * gap))
 
 
 def _place_of(frame: Frame) -> dict[str, object]:
@@ -187,19 +195,19 @@ def _step(frames: Sequence[Frame], path: Path) -> tuple[NDArray[np.float64], lis
     normal = normal_of(frames[0])
     gaps = np.diff(positions @ normal)
     typical = float(np.median(gaps))
-    _check_repeats(gaps, path)
+    _check_repeats(gaps, frames, path)
     indices = np.arange(len(frames)) - (len(frames) - 1) / 2
     step: NDArray[np.float64] = indices @ positions / (indices @ indices)
     even = positions.mean(axis=0) + indices[:, None] * step
-    if np.linalg.norm(positions - even, axis=1).max() > max(_UNEVEN * typical, _UNEVEN_MM):
+    if np.linalg.norm(positions - even, axis=1).max() > _tolerance_mm(typical):
         raise ImageError(f"{path}: {_why_uneven(frames, positions, normal)}")
     # Ends are exact, the fit is not: decimals of a position do not add up.
     step = (positions[-1] - positions[0]) / (len(frames) - 1)
     return step, [*_tilt(step, normal), *_farther_than_said(frames[0], typical)]
 
 
-def _check_repeats(gaps: NDArray[np.float64], path: Path) -> None:
-    repeated = int((gaps <= _SAME_PLACE_MM).sum())
+def _check_repeats(gaps: NDArray[np.float64], frames: Sequence[Frame], path: Path) -> None:
+    repeated = int((gaps <= _same_place_mm(frames[0])).sum())
     if repeated:
         raise ImageError(
             f"{path}: {repeated} slice positions occur more than once and no tag tells the images there apart (several "
@@ -220,7 +228,7 @@ def _why_uneven(frames: Sequence[Frame], positions: NDArray[np.float64], normal:
         return (
             f"{count}: the slices lie {usual:.3f} mm apart, and {gaps[worst]:.3f} mm {after}; export the series again"
         )
-    if gaps.max() - gaps.min() <= 2 * max(_UNEVEN * usual, _UNEVEN_MM):
+    if gaps.max() - gaps.min() <= 2 * _tolerance_mm(usual):
         sideways = positions - np.outer(positions @ normal, normal)
         if np.linalg.norm(np.diff(sideways, axis=0), axis=1).max() > _UNEVEN * usual:
             return "its slices are shifted sideways against each other; resample them to one grid first"
@@ -241,7 +249,7 @@ def _why_uneven(frames: Sequence[Frame], positions: NDArray[np.float64], normal:
 
 def _usual(gaps: NDArray[np.float64]) -> float:
     """The distance that most slices have: the middle of the largest cluster."""
-    near = np.abs(gaps[:, None] - gaps[None, :]) <= np.maximum(_UNEVEN * gaps[None, :], _UNEVEN_MM)
+    near = np.abs(gaps[:, None] - gaps[None, :]) <= np.array([_tolerance_mm(gap) for gap in gaps])
     return float(np.median(gaps[near[np.argmax(near.sum(axis=1))]]))
 
 

@@ -106,6 +106,14 @@ def test_positions_of_few_decimals_are_regular(series: Series) -> None:
     assert read_dicom_geometry(folder).spacing[2] == pytest.approx(1.953125, rel=1e-3)
 
 
+def test_steps_of_micrometres_are_checked_too(series: Series) -> None:
+    def micro(dataset: pydicom.Dataset, k: int) -> None:
+        dataset.PixelSpacing, dataset.ImagePositionPatient = [0.01, 0.01], [0, 0, 0.01 * k]
+
+    assert read_dicom_geometry(series(micro)).spacing == pytest.approx((0.01, 0.01, 0.01))
+    refused(series(lambda d, k: (micro(d, k), drop(2)(d, k)), count=6, folder="b"), "a slice is missing")
+
+
 def test_tilt_is_carried_in_the_affine(series: Series) -> None:
     image = read_dicom(series(put(ImagePositionPatient=lambda k: [0, -1.0 * k, 5.0 * k])))
     np.testing.assert_allclose(image.geometry.affine[:3, 2], [0, 1, 5], atol=1e-9)

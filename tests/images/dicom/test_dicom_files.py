@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.fileset import FileSet
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
 
 from medseg.errors import ImageError
 from medseg.images.dicom import dicom_files, is_dicom, list_series, read_dicom, read_dicom_geometry
@@ -65,19 +69,26 @@ def test_failed_copies_are_told(series: Series) -> None:
     assert any("1 files named .dcm are no DICOM files (first 005.dcm)" in each for each in read_dicom(folder).warnings)
 
 
-def test_dicomdir_stands_for_its_files(series: Series, tmp_path: Path) -> None:
-    medium = FileSet()
-    for file in series().iterdir():
-        dataset = pydicom.dcmread(file)
-        dataset.PatientID = dataset.PatientName = dataset.StudyID = "x"
-        dataset.StudyDate, dataset.StudyTime = "20200101", "120000"
-        medium.add(dataset)
-    medium.write(tmp_path / "medium")
-    for path in (tmp_path / "medium" / "DICOMDIR", tmp_path / "medium"):
-        assert read_dicom(path).array.shape == (4, 3, 4)
-    next(iter(dicom_files(tmp_path / "medium"))).unlink()
-    with pytest.raises(ImageError, match=r"DICOMDIR: refers to .* which is not there"):
-        read_dicom(tmp_path / "medium" / "DICOMDIR")
+def test_dicomdir_stands_for_its_files(series: Series) -> None:
+    folder = series()
+    (folder / "images").mkdir()
+    for number in (1, 2, 3):
+        (folder / f"00{number}.dcm").rename(folder / "images" / f"i{number}")
+    directory = pydicom.dcmread(folder / "004.dcm", stop_before_pixels=True)
+    directory.SOPClassUID = directory.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    directory.DirectoryRecordSequence = [pydicom.Dataset() for _ in range(3)]
+    for record, names in zip(
+        directory.DirectoryRecordSequence, (["IMAGES", "I1"], ["IMAGES", "I2"], None), strict=True
+    ):
+        record.DirectoryRecordType = "IMAGE" if names else "PATIENT"
+        if names:
+            record.ReferencedFileID = names
+    directory.save_as(folder / "DICOMDIR")
+    assert read_dicom(folder / "DICOMDIR").array.shape == (4, 3, 2)
+    assert read_dicom(folder).array.shape == (4, 3, 4)
+    (folder / "images" / "i2").unlink()
+    with pytest.raises(ImageError, match=r"DICOMDIR: refers to IMAGES/I2, which is not there"):
+        read_dicom(folder / "DICOMDIR")
 
 
 @pytest.fixture

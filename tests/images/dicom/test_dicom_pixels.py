@@ -111,7 +111,10 @@ def test_near_lossless_is_near(one: Any) -> None:
 
 
 @pytest.mark.parametrize("syntax", [JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit, JPEGBaseline8Bit, HTJ2KLossless])
-def test_encodings_that_pydicom_does_not_write(one: Any, syntax: str, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
+def test_encodings_that_pydicom_does_not_write(
+    one: Any, syntax: str, cut: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
     codecs = pytest.importorskip("imagecodecs", reason="encodes what pydicom cannot")
     bits = 8 if syntax == JPEGBaseline8Bit else 12
     stored = ramp(0, 2**bits - 1).astype(np.uint8 if bits == 8 else np.uint16)
@@ -124,10 +127,17 @@ def test_encodings_that_pydicom_does_not_write(one: Any, syntax: str, capfd: pyt
     }[syntax]()
     file = one(stored, bits=bits, allocated=8 if bits == 8 else 16)
     dataset = pydicom.dcmread(file)
+    if cut:
+        encoded = encoded[: len(encoded) // 2]
     dataset.PixelData = encapsulate([encoded])
     dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.save_as(file)
+    if cut:
+        with pytest.raises(ImageError, match=r"001\.dcm: its pixels are truncated or damaged"):
+            read_dicom(file)
+        assert capfd.readouterr().err == ""
+        return
     found = plane(file).astype(int)
     lossy = syntax in (JPEGExtended12Bit, JPEGBaseline8Bit)
     assert np.abs(found - stored).max() <= (3 if lossy else 0)
@@ -211,7 +221,7 @@ def test_unknown_encoding_is_named(one: Any) -> None:
     dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = generate_uid()
     dataset.save_as(file, implicit_vr=False, little_endian=True)
-    with pytest.raises(ImageError, match=r"001\.dcm: its compression \(unknown\) cannot be decoded here"):
+    with pytest.raises(ImageError, match=r"001\.dcm: its encoding \(unknown\) is not read"):
         read_dicom(file)
 
 
@@ -239,6 +249,15 @@ def test_value_that_the_stored_bits_cannot_hold_is_an_error(one: Any) -> None:
     dataset.BitsStored, dataset.HighBit = 12, 11
     dataset.save_as(file)
     with pytest.raises(ImageError, match="decodes to values from 0 to 65535, which its 12 stored bits cannot hold"):
+        read_dicom(file)
+
+
+def test_jp2_header_without_end_is_an_error(one: Any) -> None:
+    file = one(ramp(0, 4095), bits=12, syntax=JPEG2000Lossless)
+    dataset = pydicom.dcmread(file)
+    dataset.PixelData = encapsulate([b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100)])
+    dataset.save_as(file)
+    with pytest.raises(ImageError, match="truncated or damaged"):
         read_dicom(file)
 
 
