@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,9 +96,7 @@ def series_at(path: str | os.PathLike[str]) -> list[SeriesInfo]:
     place, series = split_series(path)
     if series is not None or not (place.is_dir() or is_dicom(place)):
         return []
-    if place.is_dir() and any(
-        Path(each.path).is_file() and not is_dicom(Path(each.path)) for each in find_images(place)
-    ):
+    if place.is_dir() and any(_is_other_file(Path(each.path)) for each in find_images(place)):
         return []
     found = list_series(place)
     return found if len(found) > 1 else []
