@@ -96,7 +96,9 @@ def _description_table(facts: Description) -> Table:
     extent = [length * count for length, count in zip(facts.spacing_mm, facts.shape, strict=True)]
     table.add_row("extent", f"{_joined(extent)} mm")
     if len(facts.shape) == 3:
-        table.add_row("axes", f"{facts.orientation}, first voxel at {_joined([row[3] for row in facts.affine[:3]])} mm (RAS+)")
+        table.add_row(
+            "axes", f"{facts.orientation}, first voxel at {_joined([row[3] for row in facts.affine[:3]])} mm (RAS+)"
+        )
     low, high = facts.value_range
     table.add_row("values", f"{low:g} to {high:g}, 98 % from {facts.percentiles[0]:g} to {facts.percentiles[1]:g}")
     for label in facts.labels:

@@ -12,6 +12,9 @@ from medseg.images.read import EXPECTED, is_image, split_series
 
 _SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".png", ".jpg", ".jpeg")
 _SUFFIXES += (".tif", ".tiff", ".bmp", ".gif")
+# Windows shares leave these beside the images; macOS leaves "._" twins, which are hidden files.
+_LITTER = ("thumbs.db", "desktop.ini")
+_DATA_OF = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",)}
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,18 @@ def find_images(path: str | os.PathLike[str]) -> list[FoundImage]:
     try:
         found = [FoundImage(case_name(each), str(each)) for each in _images_in(place)]
     except OSError as error:
-        raise ImageError(f"{error.filename}: cannot be read ({error.strerror}); ask its owner for permission") from error
+        raise ImageError(
+            f"{error.filename}: cannot be read ({error.strerror}); ask its owner for permission"
+        ) from error
     if not found:
         raise ImageError(f"{place}: no image in it; {EXPECTED}, or a folder of these")
-    names = [each.name for each in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise ImageError(f"{place}: two images are named '{name}'; rename one, their results would be one file")
+    seen: dict[str, FoundImage] = {}
+    for each in found:
+        twin = seen.setdefault(each.name.casefold(), each)  # Windows and macOS take Scan and scan for one file
+        if twin is not each:
+            raise ImageError(
+                f"{place}: {Path(twin.path).name} and {Path(each.path).name} would give one result; rename one"
+            )
     return sorted(found, key=lambda each: each.name)
 
 
@@ -57,8 +65,19 @@ def case_name(path: Path) -> str:
     return path.stem
 
 
+def visible_files(folder: Path) -> list[Path]:
+    """What a person sees in a folder, sorted: no hidden file, no litter, no data file beside its header."""
+    names = {each.name: each for each in sorted(folder.iterdir()) if not each.name.startswith(".")}
+    return [
+        path
+        for name, path in names.items()
+        if name.lower() not in _LITTER
+        and not any(path.stem + header in names for header in _DATA_OF.get(path.suffix.lower(), ()))
+    ]
+
+
 def _images_in(folder: Path) -> list[Path]:
-    inside = [each for each in folder.iterdir() if not each.name.startswith(".")]
+    inside = visible_files(folder)
     if any(each.is_file() and is_dicom(each) for each in inside):
         return [folder]
     return [each for each in inside if (dicom_files(each) if each.is_dir() else is_image(each))]

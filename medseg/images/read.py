@@ -17,7 +17,7 @@ from medseg.errors import ImageError
 from medseg.images.dicom import is_dicom, read_dicom, read_dicom_geometry
 from medseg.images.dicom.rtstruct_read import is_rtstruct, read_rtstruct
 from medseg.images.dicom.seg_read import is_seg, read_seg, read_seg_geometry
-from medseg.images.geometry import Geometry
+from medseg.images.geometry import Geometry, reordered
 from medseg.images.image import Image
 from medseg.images.itk import is_itk, read_itk, read_itk_geometry
 from medseg.images.nifti import is_nifti, read_nifti, read_nifti_geometry, whole_numbers
@@ -72,8 +72,9 @@ def read_geometry(path: str | os.PathLike[str]) -> Geometry:
 def read_label(path: str | os.PathLike[str], *, grid: Geometry | None = None) -> Image:
     """Read a label: whole numbers on the grid of its image.
 
-    DICOM SEG objects and RT structure sets are drawn onto `grid`; every other label must lie on it.
-    Overlapping structures come as one channel each.
+    DICOM SEG objects and RT structure sets are drawn onto `grid`; every other label must lie on it, and is
+    brought into its order of axes where another tool stored it with others. Overlapping structures come as
+    one channel each.
 
     Args:
         path: any format that `read_image` takes, or an RT structure set.
@@ -85,14 +86,24 @@ def read_label(path: str | os.PathLike[str], *, grid: Geometry | None = None) ->
     place, _ = split_series(path)
     if place.is_file() and is_rtstruct(place):
         if grid is None:
-            raise ImageError(f"{place}: an RT structure set has no grid of its own; name the image series it belongs to")
+            raise ImageError(f"{place}: an RT structure set has no grid of its own; name its image series too")
         return read_rtstruct(place, grid=grid)
     if place.is_file() and is_seg(place):
         return read_seg(place, grid=grid)
     label = read_image(path)
-    if grid is not None and not label.geometry.agrees_with(grid):
+    array = whole_numbers(label.array, place)
+    if grid is None or label.geometry.agrees_with(grid):
+        return replace(label, array=array)
+    turned = reordered(array, label.geometry, grid)
+    if turned is None:
         raise ImageError(f"{place}: not on the grid of its image: {label.geometry.difference(grid)}")
-    return replace(label, array=whole_numbers(label.array, place))
+    return replace(label, array=turned, geometry=grid)
+
+
+def needs_grid(path: str | os.PathLike[str]) -> bool:
+    """Whether a label is drawn on the grid of its image: a DICOM SEG, an RT structure set."""
+    place = Path(path)
+    return place.is_file() and (is_seg(place) or is_rtstruct(place))
 
 
 def read_channels(paths: list[str | os.PathLike[str]]) -> Image:

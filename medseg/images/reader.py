@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.data import ImageReader
 from numpy.typing import NDArray
 
-from medseg.images.dicom.rtstruct_read import is_rtstruct
-from medseg.images.dicom.seg_read import is_seg
 from medseg.images.image import Image
-from medseg.images.read import read_channels, read_geometry, read_image, read_label
+from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label
 
 
 class Reader(ImageReader):
@@ -23,7 +20,8 @@ class Reader(ImageReader):
     the image it belongs to is a label on that image's grid. MONAI silently tries its other readers when
     `read` raises, so `read` only takes the paths down and `get_data` reads. The array is `(i, j, k)`, of a
     picture `(i, j)`, each with a last axis of channels where there are any. The metadata hold the affine
-    (index -> RAS+ mm) and the modality where the file tells it, and nothing that names a patient.
+    (index -> RAS+ mm), the format, the modality where the file tells it, what the user should be warned of,
+    and nothing that names a patient.
 
     Raises:
         ImageError: from `get_data`; see `images.read_image`.
@@ -50,12 +48,15 @@ class Reader(ImageReader):
             "original_channel_dim": -1 if image.array.ndim == 4 else "no_channel",
             "space": "RAS",
             "modality": image.modality or "",
+            "format": image.format,
+            "spatial_dims": image.spatial_dims,
+            "warnings": "; ".join(image.warnings),
         }
 
 
 def _read(paths: Sequence[str]) -> Image:
     if len(paths) == 1:
         return read_image(paths[0])
-    if len(paths) == 2 and any(is_labels(Path(paths[0])) for is_labels in (is_seg, is_rtstruct)):
+    if len(paths) == 2 and needs_grid(paths[0]):
         return read_label(paths[0], grid=read_geometry(paths[1]))
     return read_channels(list(paths))

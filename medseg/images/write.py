@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import OutputError
+from medseg.images.dicom.seg_write import write_seg
 from medseg.images.geometry import Geometry
 from medseg.images.itk import write_itk
 from medseg.images.nifti import write_nifti
 from medseg.images.raster import write_raster
+from medseg.images.read import read_geometry, split_series
 from medseg.types import LabelClass
 
 _NIFTI, _ITK, _RASTER = (".nii", ".nii.gz"), (".nrrd", ".mha"), (".png", ".tif", ".tiff")
@@ -27,7 +29,7 @@ def write_labels(
     """Write a label map `(i, j, k)` on exactly this grid, in the smallest unsigned type, compressed.
 
     The suffix decides: NIfTI (`.nii.gz`, `.nii`; class names in the header), `.nrrd`, `.mha`, or a picture
-    whose colours are those of the classes (`.png`, `.tif`). DICOM SEG needs its source: see `write_seg`.
+    whose colours are those of the classes (`.png`, `.tif`). DICOM SEG needs its source: see `write_dicom_seg`.
 
     Raises:
         ValueError: if the shape is not the grid's or a value is no whole number from 0 to 65535.
@@ -41,6 +43,41 @@ def write_labels(
         write_itk(path, array, geometry)
     else:
         write_raster(path, array, geometry, classes=classes)
+
+
+def write_dicom_seg(
+    path: str | os.PathLike[str],
+    labels: NDArray[Any],
+    *,
+    source: str | os.PathLike[str],
+    classes: Sequence[LabelClass],
+    algorithm_name: str,
+    algorithm_version: str,
+) -> None:
+    """Write a label map `(i, j, k)` as DICOM SEG that refers to every image of its source.
+
+    Args:
+        path: the file, ending in `.dcm`.
+        labels: on exactly the grid that `read_image(source)` gives.
+        source: DICOM file or folder of the scan; may end in `::SERIES`.
+        classes: of every value but 0 in `labels`: names, colours and coded terms of the segments.
+        algorithm_name: what made the labels, such as a bundle.
+        algorithm_version: of that.
+
+    Raises:
+        ImageError: if the source is no DICOM image.
+        OutputError: if the file cannot be written.
+    """
+    place, series = split_series(source)
+    write_seg(
+        Path(path),
+        smallest_type(labels, read_geometry(source)),
+        source=place,
+        series=series,
+        classes=classes,
+        algorithm_name=algorithm_name,
+        algorithm_version=algorithm_version,
+    )
 
 
 def write_volume(path: str | os.PathLike[str], array: NDArray[Any], geometry: Geometry) -> None:

@@ -84,6 +84,12 @@ def read_dicom_geometry(path: Path, *, series: str | None = None) -> Geometry:
         return _choose(path, series).stack.geometry
 
 
+def read_stack(path: Path, *, series: str | None = None) -> Stack:
+    """The planes of one series in the order of k, from headers alone: what an object refers to."""
+    with quiet():
+        return _choose(path, series).stack
+
+
 @dataclass(frozen=True, eq=False)
 class _Chosen:
     stack: Stack

@@ -80,6 +80,18 @@ def check_plane(frame: Frame) -> None:
             )
 
 
+def plane_affine(frame: Frame) -> NDArray[np.float64]:
+    """From (column, row, -, 1) of a plane that tells its place to RAS+ mm; its normal stands for the third axis."""
+    across, down = _directions(frame)
+    between_rows, between_columns = frame.spacing or (1.0, 1.0)
+    affine = np.eye(4)
+    affine[:3, 0] = across * between_columns
+    affine[:3, 1] = down * between_rows
+    affine[:3, 2] = normal_of(frame)
+    affine[:3, 3] = frame.position
+    return _LPS_TO_RAS @ affine
+
+
 def normal_of(frame: Frame) -> NDArray[np.float64]:
     """The unit vector (LPS+) that a plane is normal to: row direction x column direction."""
     normal = np.cross(*_directions(frame))
@@ -122,16 +134,11 @@ def _directions(frame: Frame) -> NDArray[np.float64]:
 def _geometry(frames: Sequence[Frame], step: NDArray[np.float64], path: Path) -> Geometry:
     """The grid of planes that are sorted, `step` (LPS+ mm) apart."""
     first = frames[0]
-    across, down = _directions(first)
-    between_rows, between_columns = first.spacing or (1.0, 1.0)
-    affine = np.eye(4)
-    affine[:3, 0] = across * between_columns
-    affine[:3, 1] = down * between_rows
-    affine[:3, 2] = step
-    affine[:3, 3] = first.position
+    affine = plane_affine(first)
+    affine[:3, 2] = _LPS_TO_RAS[:3, :3] @ step
     shape = (first.header.columns, first.header.rows, len(frames))
     try:
-        return Geometry(shape, _LPS_TO_RAS @ affine)
+        return Geometry(shape, affine)
     except ValueError as error:
         raise ImageError(f"{path}: {error}; export it again") from error
 
