@@ -11,10 +11,10 @@ import pydicom
 from numpy.typing import NDArray
 
 from medseg.errors import ImageError
-from medseg.images.dicom.headers import Values
 from medseg.images.dicom.quiet import quiet
 from medseg.images.dicom.sop_class import STRUCTURE_SET, has_class
 from medseg.images.dicom.structures import Plane, draw
+from medseg.images.dicom.values import Values
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.types import LabelClass
