@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+_SHORTEST_MM = 1e-9  # a thousandth of a nanometre
+
+
 @dataclass(frozen=True, eq=False)
 class Geometry:
     """The grid of a volume.
@@ -33,7 +36,8 @@ class Geometry:
             raise ValueError(f"shape {shape}: expected three lengths of at least 1")
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.allclose(affine[3], (0, 0, 0, 1)):
             raise ValueError("the affine is no 4 x 4 affine of finite numbers")
-        if abs(np.linalg.det(affine[:3, :3])) <= 1e-6 * np.linalg.norm(affine[:3, :3], axis=0).prod():
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        if lengths.min() < _SHORTEST_MM or abs(np.linalg.det(affine[:3, :3])) <= 1e-6 * lengths.prod():
             raise ValueError("the affine cannot be inverted: two axes lie on one line, or a spacing is 0")
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
