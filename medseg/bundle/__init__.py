@@ -1,13 +1,11 @@
 """A bundle folder: where it is, what its metadata says, whether a config fits it, and how it is shipped."""
 
 from medseg.bundle.check import check, load_config
-from medseg.bundle.metadata import CodedTerm, LabelClass, class_colours, class_names, label_classes
+from medseg.bundle.metadata import class_colours, class_names, label_classes
 from medseg.bundle.running import root
 from medseg.bundle.sibling import sibling
 
 __all__ = [
-    "CodedTerm",
-    "LabelClass",
     "check",
     "class_colours",
     "class_names",

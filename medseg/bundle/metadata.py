@@ -3,31 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from medseg.errors import BundleError
-
-Colour = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class CodedTerm:
-    """A concept of a terminology, such as SNOMED CT 5366008 'Hippocampus' (DICOM PS3.3 section 8)."""
-
-    value: str
-    scheme: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class LabelClass:
-    """One foreground class: its label value (1, 2, ...), name, display colour (sRGB, 0-255) and coded term."""
-
-    value: int
-    name: str
-    colour: Colour
-    code: CodedTerm | None = None
+from medseg.types import CodedTerm, Colour, LabelClass
 
 
 def label_classes(metadata: Mapping[str, Any]) -> tuple[LabelClass, ...]:
@@ -74,4 +53,4 @@ def class_names(metadata: Mapping[str, Any]) -> dict[int, str]:
 
 def class_colours(metadata: Mapping[str, Any]) -> dict[int, Colour]:
     """Label value -> display colour (sRGB, 0-255), without the background."""
-    return {each.value: each.colour for each in label_classes(metadata)}
+    return {each.value: each.colour for each in label_classes(metadata) if each.colour}

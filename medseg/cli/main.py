@@ -7,8 +7,10 @@ import sys
 import typer
 
 from medseg import __version__
+from medseg.cli.convert import convert
 from medseg.cli.demo import demo
 from medseg.cli.doctor import doctor
+from medseg.cli.inspect import inspect
 from medseg.cli.pack import pack
 from medseg.cli.phantom import phantom
 from medseg.cli.run import evaluate, predict, train
@@ -27,6 +29,8 @@ app = typer.Typer(
 app.command(context_settings=_PASS_ON)(train)
 app.command(context_settings=_PASS_ON)(evaluate)
 app.command(context_settings=_PASS_ON)(predict)
+app.command()(inspect)
+app.command()(convert)
 app.command()(pack)
 app.command()(phantom)
 app.command()(demo)

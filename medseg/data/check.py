@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medseg.data.datalist import Case
 from medseg.errors import DatasetError, ImageError
-from medseg.images import read_geometry, read_image
+from medseg.images import Image, read_geometry, read_label
 
 _INTEGER_TOLERANCE = 1e-3
 # A label of a large CT takes a gigabyte once decoded.
@@ -44,17 +44,32 @@ def _problem(case: Case, *, class_names: Mapping[int, str]) -> str | None:
     if case.label is None:
         return f"case {case.name} has no label"
     try:
-        label = read_image(case.label)
-        image_geometry = read_geometry(case.image)
+        grid = read_geometry(case.images[0])
+        for channel in case.images[1:]:
+            if not read_geometry(channel).agrees_with(grid):
+                return (
+                    f"{channel} and {case.images[0]} lie on different grids: {read_geometry(channel).difference(grid)}"
+                )
+        label = read_label(case.label, grid=grid)
     except ImageError as error:
         return str(error)
+    return _wrong_classes(label, case, class_names)
+
+
+def _wrong_classes(label: Image, case: Case, class_names: Mapping[int, str]) -> str | None:
+    if label.array.ndim == 4:
+        return f"{case.label}: its structures overlap; this bundle gives each voxel one class, so decide between them"
+    named = {name.casefold(): value for value, name in class_names.items()}
+    for each in label.classes:
+        expected = named.get(each.name.casefold(), each.value)
+        if expected != each.value:
+            return f"{case.label}: '{each.name}' is {each.value} there and {expected} in this bundle; renumber it"
     unknown = unknown_values(label.array, {0, *class_names})
     if unknown:
-        named = ", ".join(f"{value} ({name})" for value, name in sorted({0: "background", **class_names}.items()))
-        return f"{case.label} holds the value{'s' if len(unknown) > 1 else ''} {_few(unknown)}: expected {named}"
-    if not label.geometry.agrees_with(image_geometry):
-        difference = label.geometry.difference(image_geometry)
-        return f"{case.label} and {case.image} lie on different grids: {difference}"
+        expected_values = ", ".join(f"{v} ({name})" for v, name in sorted({0: "background", **class_names}.items()))
+        return (
+            f"{case.label} holds the value{'s' if len(unknown) > 1 else ''} {_few(unknown)}: expected {expected_values}"
+        )
     return None
 
 

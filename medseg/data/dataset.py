@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from medseg.bundle.metadata import class_names
@@ -12,13 +13,18 @@ from medseg.data.datalist import Case, find_cases
 from medseg.data.fingerprint import fingerprint
 from medseg.data.folds import split
 from medseg.errors import DatasetError
+from medseg.images import needs_grid
 
-Entry = dict[str, str]
+Entry = dict[str, str | list[str]]
 
 
 @dataclass(frozen=True)
 class Split:
-    """The entries `{"image": path, "label": path, "case": name}` of a fold, and facts to track it by."""
+    """The entries `{"image": path, "label": path, "case": name}` of a fold, and facts to track it by.
+
+    An image of several channels is a list of paths, and so is a label that is drawn on its image's grid
+    (DICOM SEG, RT structure set): itself and the image. `images.reader.Reader` takes both.
+    """
 
     training: list[Entry]
     validation: list[Entry]
@@ -61,7 +67,7 @@ def load_labelled(
     cases = _checked(dataset_dir, metadata, max_cases)
     if fold != "all":
         cases = split(cases, fold=fold)[1]  # type: ignore[arg-type]
-    return [{"image": each["image"], "truth": each["label"], "case": each["case"]} for each in _entries(cases)]
+    return [{"image": _paths(each.images), "truth": str(each.label), "case": each.name} for each in cases]
 
 
 def _checked(dataset_dir: str | None, metadata: Mapping[str, Any], max_cases: int | None) -> list[Case]:
@@ -72,5 +78,15 @@ def _checked(dataset_dir: str | None, metadata: Mapping[str, Any], max_cases: in
     return cases
 
 
-def _entries(cases: Sequence[Case]) -> list[dict[str, Any]]:
-    return [{"image": str(each.image), "label": str(each.label), "case": each.name} for each in cases]
+def _entries(cases: Sequence[Case]) -> list[Entry]:
+    return [{"image": _paths(each.images), "label": _label_paths(each), "case": each.name} for each in cases]
+
+
+def _label_paths(case: Case) -> str | list[str]:
+    if case.label is not None and needs_grid(case.label):
+        return [str(case.label), str(case.images[0])]
+    return str(case.label)
+
+
+def _paths(paths: Sequence[Path]) -> str | list[str]:
+    return str(paths[0]) if len(paths) == 1 else [str(path) for path in paths]

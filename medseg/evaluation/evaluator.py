@@ -10,9 +10,9 @@ from monai.data import Dataset
 from monai.inferers import Inferer
 from monai.transforms import Compose
 
-from medseg.errors import DatasetError, MedsegError
+from medseg.errors import MedsegError
 from medseg.evaluation.evaluation import Evaluation
-from medseg.images import read_image
+from medseg.images import read_label
 from medseg.inference import Predictor
 from medseg.inference.rows import CaseRow
 from medseg.inference.stages import Stages
@@ -63,18 +63,17 @@ class Evaluator(Predictor):
         """Segment one case and compare it.
 
         Raises:
-            DatasetError: if the label does not lie on the scan's grid.
+            ImageError: if the label does not lie on the scan's grid.
         """
-        scan, segmentation = self.segment(entry, stages)
+        found = self.segment(entry, stages)
+        scan = found.scan
         with stages("read"):
-            label = read_image(entry["truth"])
-        if not label.geometry.agrees_with(scan.geometry):
-            raise DatasetError(f"{entry['truth']}: {label.geometry.difference(scan.geometry)}")
-        self.evaluation.add(entry["case"], label.array, segmentation, spacing=scan.geometry.spacing)
+            label = read_label(entry["truth"], grid=scan.geometry)
+        self.evaluation.add(entry["case"], label.array, found.labels, spacing=scan.geometry.spacing)
         if self._save:
             with stages("write"):
-                self.write(entry, scan, segmentation, label.array)
-        return self.row(entry, scan, segmentation, stages)
+                self.write(entry, found, label.array)
+        return self.row(entry, found, stages)
 
     def case_failed(self, entry: Mapping[str, Any], error: MedsegError) -> None:
         """Count the case as failed."""

@@ -3,18 +3,29 @@
 MONAI's reader is imported by its own name, `medseg.images.reader.Reader`: importing MONAI takes seconds.
 """
 
+from medseg.images.channels import are_channels, group_channels
+from medseg.images.find import FoundImage, case_name, find_images, visible_files
 from medseg.images.geometry import Geometry
-from medseg.images.read import FoundImage, Image, find_images, read_geometry, read_image
+from medseg.images.image import Image
+from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label
 from medseg.images.series import write_dicom_series
-from medseg.images.write import write_labels, write_volume
+from medseg.images.write import write_dicom_seg, write_labels, write_volume
 
 __all__ = [
     "FoundImage",
     "Geometry",
     "Image",
+    "are_channels",
+    "case_name",
     "find_images",
+    "group_channels",
+    "needs_grid",
+    "read_channels",
     "read_geometry",
     "read_image",
+    "read_label",
+    "visible_files",
+    "write_dicom_seg",
     "write_dicom_series",
     "write_labels",
     "write_volume",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+
+
+_SHORTEST_MM = 1e-9  # a thousandth of a nanometre
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +36,8 @@ class Geometry:
             raise ValueError(f"shape {shape}: expected three lengths of at least 1")
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.allclose(affine[3], (0, 0, 0, 1)):
             raise ValueError("the affine is no 4 x 4 affine of finite numbers")
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        if lengths.min() < _SHORTEST_MM or abs(np.linalg.det(affine[:3, :3])) <= 1e-6 * lengths.prod():
             raise ValueError("the affine cannot be inverted: two axes lie on one line, or a spacing is 0")
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
@@ -75,6 +80,29 @@ class Geometry:
 
     def _farthest(self, other: Geometry) -> float:
         return float(np.linalg.norm(self.corners() - other.corners(), axis=1).max())
+
+
+def reordered(array: NDArray[Any], geometry: Geometry, grid: Geometry) -> NDArray[Any] | None:
+    """Voxels of `geometry` in the order of `grid`, where the two differ by the order and direction of axes only.
+
+    Other tools store the same scan with other axes (dcm2niix turns j round, for one). None where the grids
+    differ by more. `array` is `(i, j, k)` or `(i, j, k, channel)`; a view of it is returned.
+    """
+    turn = np.linalg.inv(grid.affine[:3, :3]) @ geometry.affine[:3, :3]
+    whole = np.rint(turn).astype(int)
+    if not (np.abs(whole).sum(axis=0) == 1).all() or not (np.abs(whole).sum(axis=1) == 1).all():
+        return None
+    order = np.abs(whole).argmax(axis=1)
+    backward = [axis for axis in range(3) if whole[axis, order[axis]] < 0]
+    to_source = np.eye(4)  # from the new index to the old one
+    to_source[:3, :3] = whole.T
+    for axis in backward:
+        to_source[order[axis], 3] = geometry.shape[order[axis]] - 1
+    shape = tuple(geometry.shape[axis] for axis in order)
+    if not Geometry(shape, geometry.affine @ to_source).agrees_with(grid):  # type: ignore[arg-type]
+        return None
+    turned: NDArray[Any] = array.transpose(*order, *range(3, array.ndim))
+    return np.flip(turned, axis=tuple(backward))
 
 
 def _rounded(values: tuple[float, ...]) -> tuple[float, ...]:

@@ -1,61 +1,60 @@
-"""The one door for images: what a path holds is decided by its content."""
+"""The one door for images: what a path holds is decided by its content.
+
+`PATH::SERIES` names one of several DICOM series in a folder: its number in the list that `medseg inspect`
+prints, its UID or its description.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
 from medseg.errors import ImageError
-from medseg.images.dicom import dicom_files, is_dicom, read_series, read_voxels
-from medseg.images.geometry import Geometry
-from medseg.images.nifti import is_nifti, read_nifti, read_nifti_geometry
+from medseg.images.dicom import is_dicom, read_dicom, read_dicom_geometry
+from medseg.images.dicom.rtstruct_read import is_rtstruct, read_rtstruct
+from medseg.images.dicom.seg_read import is_seg, read_seg, read_seg_geometry
+from medseg.images.geometry import Geometry, reordered
+from medseg.images.image import Image
+from medseg.images.itk import is_itk, read_itk, read_itk_geometry
+from medseg.images.nifti import is_nifti, read_nifti, read_nifti_geometry, whole_numbers
+from medseg.images.raster import is_raster, read_raster, read_raster_geometry
 
-_EXPECTED = "expected a NIfTI file or a DICOM series"
-
-
-@dataclass(frozen=True, eq=False)
-class Image:
-    """A volume as it was read.
-
-    Attributes:
-        array: voxels `(i, j, k)`; HU for CT.
-        geometry: their grid, index -> RAS+ mm.
-        modality: as DICOM names it (CT, MR), where the file tells.
-        path: the file or series folder.
-    """
-
-    array: NDArray[Any]
-    geometry: Geometry
-    modality: str | None
-    path: Path
+EXPECTED = "expected a NIfTI, DICOM, NRRD, MetaImage, PNG, JPEG, TIFF, BMP or GIF file, or a folder of DICOM files"
 
 
 @dataclass(frozen=True)
-class FoundImage:
-    """An image that is there: the case's name, and the file or the folder of a series."""
+class _Format:
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path], Image]
+    read_geometry: Callable[[Path], Geometry]
 
-    name: str
-    path: Path
+
+_FILE_FORMATS = (
+    _Format(is_nifti, read_nifti, read_nifti_geometry),
+    _Format(is_seg, read_seg, read_seg_geometry),
+    _Format(is_dicom, read_dicom, read_dicom_geometry),
+    _Format(is_itk, read_itk, read_itk_geometry),
+    _Format(is_raster, read_raster, read_raster_geometry),
+)
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
-    """Read a NIfTI file, a DICOM series folder, or one file of a series that has no other.
+    """Read an image: a file of any format, or a folder that holds one DICOM series.
+
+    Args:
+        path: may end in `::SERIES`, see above.
 
     Raises:
         ImageError: naming the file, what is wrong with it, and what to do.
     """
-    path = _existing(path)
-    if path.is_dir() or is_dicom(path):
-        series = read_series(path)
-        return Image(read_voxels(series), series.geometry, series.modality, path)
-    if is_nifti(path) or path.name.endswith((".nii", ".nii.gz")):
-        array, geometry = read_nifti(path)
-        return Image(array, geometry, None, path)
-    raise ImageError(f"{path}: neither NIfTI nor DICOM; {_EXPECTED}")
+    place, series = split_series(path)
+    if place.is_dir() or (series is not None and is_dicom(place)):
+        return read_dicom(place, series=series)
+    return _format_of(place).read(place)
 
 
 def read_geometry(path: str | os.PathLike[str]) -> Geometry:
@@ -64,53 +63,113 @@ def read_geometry(path: str | os.PathLike[str]) -> Geometry:
     Raises:
         ImageError: as `read_image`.
     """
-    path = _existing(path)
-    if path.is_dir() or is_dicom(path):
-        return read_series(path).geometry
-    if is_nifti(path) or path.name.endswith((".nii", ".nii.gz")):
-        return read_nifti_geometry(path)
-    raise ImageError(f"{path}: neither NIfTI nor DICOM; {_EXPECTED}")
+    place, series = split_series(path)
+    if place.is_dir() or (series is not None and is_dicom(place)):
+        return read_dicom_geometry(place, series=series)
+    return _format_of(place).read_geometry(place)
 
 
-def find_images(path: str | os.PathLike[str]) -> list[FoundImage]:
-    """The images at a path, sorted by name.
+def read_label(path: str | os.PathLike[str], *, grid: Geometry | None = None) -> Image:
+    """Read a label: whole numbers on the grid of its image.
 
-    A NIfTI file is itself; a folder that holds DICOM files is one series; else a folder gives its NIfTI
-    files and those of its subfolders that hold DICOM files. Hidden files are ignored.
+    DICOM SEG objects and RT structure sets are drawn onto `grid`; every other label must lie on it, and is
+    brought into its order of axes where another tool stored it with others. Overlapping structures come as
+    one channel each.
+
+    Args:
+        path: any format that `read_image` takes, or an RT structure set.
+        grid: of the image that the label belongs to; None to take the label's own.
 
     Raises:
-        ImageError: if there are none, or two have one name.
+        ImageError: as `read_image`; for values that are no whole numbers; where the grids differ.
     """
-    path = _existing(path)
-    if path.is_file():
-        return [FoundImage(_name(path), path)]
-    if dicom_files(path):
-        return [FoundImage(path.resolve().name, path)]
+    place, _ = split_series(path)
+    if place.is_file() and is_rtstruct(place):
+        if grid is None:
+            raise ImageError(f"{place}: an RT structure set has no grid of its own; name its image series too")
+        return read_rtstruct(place, grid=grid)
+    if place.is_file() and is_seg(place):
+        return read_seg(place, grid=grid)
+    label = read_image(path)
+    array = whole_numbers(label.array, place)
+    if grid is None or label.geometry.agrees_with(grid):
+        return replace(label, array=array)
+    turned = reordered(array, label.geometry, grid)
+    if turned is None:
+        raise ImageError(f"{place}: not on the grid of its image: {label.geometry.difference(grid)}")
+    return replace(label, array=turned, geometry=grid)
+
+
+def needs_grid(path: str | os.PathLike[str]) -> bool:
+    """Whether a label is drawn on the grid of its image: a DICOM SEG, an RT structure set."""
+    place = Path(path)
+    return place.is_file() and (is_seg(place) or is_rtstruct(place))
+
+
+def read_channels(paths: list[str | os.PathLike[str]]) -> Image:
+    """Read several images of one grid, such as MRI sequences, as the channels of one.
+
+    Raises:
+        ImageError: as `read_image`, and naming the first file that lies on another grid.
+    """
+    images = [read_image(path) for path in paths]
+    first = images[0]
+    for each in images[1:]:
+        if not each.geometry.agrees_with(first.geometry):
+            raise ImageError(
+                f"{each.path}: a channel on another grid than {first.path}: {each.geometry.difference(first.geometry)}"
+            )
+    stacked = [each.array if each.array.ndim == 4 else each.array[..., None] for each in images]
+    return replace(
+        first,
+        array=np.concatenate(stacked, axis=3),
+        files=tuple(file for each in images for file in each.files),
+        warnings=tuple(warning for each in images for warning in each.warnings),
+    )
+
+
+def split_series(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """An existing path and the series named behind `::`, if one is.
+
+    Raises:
+        ImageError: if it does not exist or may not be read.
+    """
+    place, series = Path(path), None
+    if "::" in str(path) and not _exists(place):
+        head, _, series = str(path).rpartition("::")
+        place = Path(head)
+    if not _exists(place):
+        raise ImageError(f"{place}: does not exist; {EXPECTED}")
+    if not os.access(place, os.R_OK):
+        raise ImageError(f"{place}: may not be read; ask its owner for permission")
+    return place, series
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file's content is that of an image or label map (an RT structure set is neither)."""
+    return any(each.recognises(path) for each in _FILE_FORMATS)
+
+
+def _exists(path: Path) -> bool:
     try:
-        inside = [each for each in sorted(path.iterdir()) if not each.name.startswith(".")]
-        images = [each for each in inside if (dicom_files(each) if each.is_dir() else is_nifti(each))]
-    except OSError as error:
-        raise ImageError(f"{error.filename}: cannot be read ({error.strerror}); {_EXPECTED}") from error
-    if not images:
-        raise ImageError(f"{path}: no image in it; {_EXPECTED}, or a folder of either")
-    found = [FoundImage(_name(each), each) for each in images]
-    names = [each.name for each in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise ImageError(f"{path}: two images are named '{name}'; rename one, their results would be one file")
-    return sorted(found, key=lambda each: each.name)
+        path.stat()
+    except OSError:  # a loop of links and a name of 300 letters are none either
+        return False
+    return True
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    if not path.exists():
-        raise ImageError(f"{path}: does not exist; {_EXPECTED}")
-    if not os.access(path, os.R_OK):
-        raise ImageError(f"{path}: may not be read; ask its owner for permission")
-    return path
+def _format_of(path: Path) -> _Format:
+    for each in _FILE_FORMATS:
+        if each.recognises(path):
+            return each
+    if not path.is_file():
+        raise ImageError(f"{path}: neither a file nor a folder; {EXPECTED}")
+    raise ImageError(_why_no_image(path))
 
 
-def _name(path: Path) -> str:
-    if path.is_dir():
-        return path.name
-    return path.name.removesuffix(".gz").removesuffix(".nii") if ".nii" in path.name else path.stem
+def _why_no_image(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return f"{path}: an empty file of 0 bytes; fetch or convert it again"
+    if is_rtstruct(path):
+        return f"{path}: an RT structure set, which holds contours and no image; use it as a label"
+    return f"{path}: no image that medseg knows, or too damaged to tell; {EXPECTED}"

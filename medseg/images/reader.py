@@ -9,15 +9,19 @@ import numpy as np
 from monai.data import ImageReader
 from numpy.typing import NDArray
 
-from medseg.images.read import read_image
+from medseg.images.image import Image
+from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label
 
 
 class Reader(ImageReader):
     """A MONAI reader that never guesses: one file format, one way to read it, or an error.
 
-    MONAI silently tries its other readers when `read` raises, so `read` only takes the paths down and
-    `get_data` reads. The array is `(i, j, k)`; the metadata holds the affine (index -> RAS+ mm) and the
-    modality where the file tells it, and nothing that names a patient.
+    Several paths are the channels of one image (MRI sequences); a DICOM SEG or RT structure set followed by
+    the image it belongs to is a label on that image's grid. MONAI silently tries its other readers when
+    `read` raises, so `read` only takes the paths down and `get_data` reads. The array is `(i, j, k)`, of a
+    picture `(i, j)`, each with a last axis of channels where there are any. The metadata hold the affine
+    (index -> RAS+ mm), the format, the modality where the file tells it, what the user should be warned of,
+    and nothing that names a patient.
 
     Raises:
         ImageError: from `get_data`; see `images.read_image`.
@@ -32,15 +36,27 @@ class Reader(ImageReader):
         return [data] if isinstance(data, str) or not isinstance(data, Sequence) else list(data)
 
     def get_data(self, img: Sequence[str]) -> tuple[NDArray[Any], dict[str, Any]]:
-        """Read the file and describe it in MONAI's words."""
-        (path,) = img
-        image = read_image(path)
-        affine = np.array(image.geometry.affine)
-        return np.asarray(image.array), {
+        """Read the files and describe them in MONAI's words."""
+        image = _read(img)
+        array, affine = image.array, np.array(image.geometry.affine)
+        if image.spatial_dims == 2:
+            array, affine = array[:, :, 0], affine[np.ix_([0, 1, 3], [0, 1, 3])]
+        return np.asarray(array), {
             "affine": affine,
             "original_affine": affine.copy(),
-            "spatial_shape": np.array(image.geometry.shape),
-            "original_channel_dim": "no_channel",
+            "spatial_shape": np.array(array.shape[: image.spatial_dims]),
+            "original_channel_dim": -1 if image.array.ndim == 4 else "no_channel",
             "space": "RAS",
             "modality": image.modality or "",
+            "format": image.format,
+            "spatial_dims": image.spatial_dims,
+            "warnings": "; ".join(image.warnings),
         }
+
+
+def _read(paths: Sequence[str]) -> Image:
+    if len(paths) == 1:
+        return read_image(paths[0])
+    if len(paths) == 2 and needs_grid(paths[0]):
+        return read_label(paths[0], grid=read_geometry(paths[1]))
+    return read_channels(list(paths))

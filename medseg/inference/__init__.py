@@ -15,8 +15,10 @@ PREDICTOR_PARTS = {
     "metadata": "_meta_",
     "output_dir": "output_dir",
     "precision": "precision",
+    "save_probabilities": "save_probabilities",
 }
 
 bundle_predictor = takes_parts(**PREDICTOR_PARTS)(Predictor)
+bundle_inputs = takes_parts(path="input", metadata="_meta_")(find_inputs)
 
-__all__ = ["PREDICTOR_PARTS", "Predictor", "bundle_predictor", "find_inputs", "to_source_grid"]
+__all__ = ["PREDICTOR_PARTS", "Predictor", "bundle_inputs", "bundle_predictor", "find_inputs", "to_source_grid"]

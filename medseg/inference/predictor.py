@@ -4,57 +4,40 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine
-from monai.data import Dataset, MetaTensor
+from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 from monai.inferers import Inferer
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
-from medseg.bundle.metadata import class_colours, class_names
+from medseg.bundle.metadata import class_colours, class_names, label_classes
 from medseg.bundle.weights import load_weights
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.errors import ImageError, MedsegError, OutputError, user_error_in
 from medseg.files import check_output_dir
-from medseg.images import Geometry, write_labels
+from medseg.images import write_dicom_seg, write_labels, write_volume
 from medseg.inference.rows import CaseRow, write_rows
+from medseg.inference.scan import Scan, Segmented
 from medseg.inference.stages import Stages
 from medseg.pictures import Panel, contact_sheet, save
 
 _log = logging.getLogger(__name__)
 
-Segmentation = NDArray[np.integer[Any]]
-
-
-@dataclass(frozen=True)
-class Scan:
-    """A scan as it was read: voxels `(i, j, k)`, grid (index -> RAS+ mm), modality where the file tells."""
-
-    array: NDArray[Any]
-    geometry: Geometry
-    modality: str | None
-
-    @classmethod
-    def of(cls, image: MetaTensor) -> Scan:
-        """The scan that `LoadImaged` made of a file: `(1, i, j, k)` with its affine."""
-        array = np.asarray(image[0])
-        affine = np.asarray(image.affine, dtype=np.float64)
-        return cls(array, Geometry(array.shape, affine), image.meta.get("modality"))
-
 
 class Predictor(SupervisedEvaluator):
     """MONAI evaluator that segments every case of a dataset and writes what it found.
 
-    For every case `output_dir` receives `NAME.nii.gz` (label values on the scan's own grid: same shape,
-    same affine) and the preview `NAME.png`; for all together `cases.csv` and `cases.json` with volumes
-    (mL), voxels, seconds per stage and warnings. A case that fails is reported and the others go on;
-    the run then ends with an error.
+    For every case `output_dir` receives label values on the scan's own grid (same shape, same affine):
+    `NAME.nii.gz`, for a DICOM series also `NAME.dcm` (DICOM SEG), for a picture `NAME.png` in the classes'
+    colours; and the preview `NAME_preview.png`. For all together `cases.csv` and `cases.json` with volumes
+    (mL), voxels, seconds per stage and warnings. A case that fails is reported and the others go on; the
+    run then ends with an error.
 
     Args:
         device: to compute on.
@@ -63,10 +46,12 @@ class Predictor(SupervisedEvaluator):
         network: logits `(N, C, window...)` of a window.
         checkpoint: the weights' file; None to use the network as it is.
         inferer: such as `SlidingWindowInferer`.
-        postprocessing: from logits to labels on the source grid, such as `to_source_grid(...)`.
+        postprocessing: to the source grid, and last from logits to labels: `to_source_grid(...)`.
         metadata: of the bundle: class names, colours, expected modality.
         output_dir: made if absent.
         precision: see `medseg.device.pick_precision`.
+        save_probabilities: whether to write `NAME_probabilities.nii.gz` too: a channel per class, the
+            background first.
 
     Raises:
         MedsegError: from `run`, naming the first failed case and how many failed.
@@ -84,6 +69,7 @@ class Predictor(SupervisedEvaluator):
         metadata: Mapping[str, Any],
         output_dir: str,
         precision: str = "auto",
+        save_probabilities: bool = False,
     ) -> None:
         device = check_device(device)
         check_output_dir(output_dir)
@@ -103,9 +89,10 @@ class Predictor(SupervisedEvaluator):
         self.output_dir = Path(output_dir)
         self.class_names = class_names(metadata)
         self.rows: list[CaseRow] = []
-        self._colours = class_colours(metadata)
-        self._modality = metadata["network_data_format"]["inputs"]["image"].get("modality")
+        self._metadata = metadata
+        self._input = metadata["network_data_format"]["inputs"]["image"]
         self._precision = pick_precision(device, precision)
+        self._save_probabilities = save_probabilities
 
     def run(self) -> None:  # type: ignore[override]
         """Segment every case, write the rows, and raise if one failed."""
@@ -132,10 +119,10 @@ class Predictor(SupervisedEvaluator):
 
     def case(self, entry: Mapping[str, Any], stages: Stages) -> CaseRow:
         """Segment one case and write it."""
-        scan, segmentation = self.segment(entry, stages)
+        found = self.segment(entry, stages)
         with stages("write"):
-            self.write(entry, scan, segmentation)
-        return self.row(entry, scan, segmentation, stages)
+            self.write(entry, found)
+        return self.row(entry, found, stages)
 
     def case_failed(self, entry: Mapping[str, Any], error: MedsegError) -> None:
         """Called for a case that could not be segmented; its row tells already."""
@@ -144,19 +131,19 @@ class Predictor(SupervisedEvaluator):
         """Called after the last case: write the rows."""
         write_rows(self.rows, self.output_dir)
 
-    def row(self, entry: Mapping[str, Any], scan: Scan, segmentation: Segmentation, stages: Stages) -> CaseRow:
+    def row(self, entry: Mapping[str, Any], found: Segmented, stages: Stages) -> CaseRow:
         """What is told of a segmented case."""
         return CaseRow.of(
             entry["case"],
-            segmentation,
+            found.labels,
             class_names=self.class_names,
-            voxel_ml=scan.geometry.voxel_volume_ml,
+            voxel_ml=found.scan.geometry.voxel_volume_ml,
             seconds=stages.seconds,
-            warnings=self._warnings(scan, segmentation),
+            warnings=self._warnings(found),
         )
 
-    def segment(self, entry: Mapping[str, Any], stages: Stages) -> tuple[Scan, Segmentation]:
-        """The scan of one entry as it was read, and its label map `(i, j, k)` on the same grid.
+    def segment(self, entry: Mapping[str, Any], stages: Stages) -> Segmented:
+        """Read one entry's scan and segment it on its own grid.
 
         Raises:
             ImageError: if the scan cannot be read.
@@ -165,40 +152,60 @@ class Predictor(SupervisedEvaluator):
         with stages("read"):
             data = transform({"image": entry["image"]}, end=1)
             scan = Scan.of(data["image"])
+            self._check_channels(entry, scan)
         with stages("preprocess"):
             data = transform(data, start=1)
         with stages("network"), torch.no_grad(), autocast(self.state.device, self._precision):
             logits = self.inferer(plain_tensor(data["image"][None], self.state.device), self.network)
             data["pred"] = logits[0].float().cpu()
         with stages("restore"):
-            restored = self.to_source_grid(data)["pred"]
-            segmentation = np.asarray(restored[0]).astype(np.uint8)
-        if segmentation.shape != scan.geometry.shape:
-            raise ImageError(f"{entry['image']}: segmented as {segmentation.shape}, read as {scan.geometry.shape}")
-        return scan, segmentation
+            return self._restored(data, scan)
 
-    def write(
-        self,
-        entry: Mapping[str, Any],
-        scan: Scan,
-        segmentation: Segmentation,
-        label: NDArray[Any] | None = None,
-    ) -> None:
+    def _restored(self, data: dict[str, Any], scan: Scan) -> Segmented:
+        last = len(self.to_source_grid) - 1
+        data = self.to_source_grid(data, end=last)
+        probabilities = None
+        if self._save_probabilities:
+            probabilities = np.asarray(scan.whole(data["pred"].softmax(dim=0))).transpose(1, 2, 3, 0)
+        labels = self.to_source_grid(data, start=last)["pred"]
+        return Segmented(scan, scan.whole(labels)[0].astype(np.uint8), probabilities)
+
+    def write(self, entry: Mapping[str, Any], found: Segmented, label: NDArray[Any] | None = None) -> None:
         """Write the label map of one case and its preview, with the true label's contours where known."""
-        write_labels(self.output_dir / f"{entry['case']}.nii.gz", segmentation, scan.geometry)
+        name, scan, classes = entry["case"], found.scan, label_classes(self._metadata)
+        suffix = ".png" if scan.spatial_dims == 2 else ".nii.gz"
+        write_labels(self.output_dir / f"{name}{suffix}", found.labels, scan.geometry, classes=classes)
+        if found.probabilities is not None:
+            write_volume(self.output_dir / f"{name}_probabilities.nii.gz", found.probabilities, scan.geometry)
+        if scan.format == "DICOM" and isinstance(entry["image"], str):
+            write_dicom_seg(
+                self.output_dir / f"{name}.dcm",
+                found.labels,
+                source=entry["image"],
+                classes=classes,
+                algorithm_name=self._metadata["name"],
+                algorithm_version=self._metadata["version"],
+            )
         panel = Panel(
-            title=entry["case"],
-            image=scan.array,
+            title=name,
+            image=scan.shown(scan.brightness),
             affine=scan.geometry.affine,
-            label=label,
-            segmentation=segmentation,
+            label=None if label is None else scan.shown(label),
+            segmentation=scan.shown(found.labels),
         )
-        figure = contact_sheet([panel], colours=self._colours, class_names=self.class_names)
-        save(figure, self.output_dir / f"{entry['case']}.png")
+        figure = contact_sheet([panel], colours=class_colours(self._metadata), class_names=self.class_names)
+        save(figure, self.output_dir / f"{name}_preview.png")
 
-    def _warnings(self, scan: Scan, segmentation: Segmentation) -> list[str]:
-        found = set(np.unique(segmentation).tolist())
-        warnings = [f"no {name} found" for value, name in self.class_names.items() if value not in found]
-        if scan.modality and self._modality and scan.modality != self._modality:
-            warnings.insert(0, f"the scan's modality is {scan.modality}; this bundle was trained on {self._modality}")
-        return warnings
+    def _warnings(self, found: Segmented) -> list[str]:
+        values = set(np.unique(found.labels).tolist())
+        warnings = [f"no {name} found" for value, name in self.class_names.items() if value not in values]
+        modality, trained_on = found.scan.modality, self._input.get("modality")
+        if modality and trained_on and modality != trained_on:
+            warnings.insert(0, f"the scan's modality is {modality}; this bundle was trained on {trained_on}")
+        return [*found.scan.warnings, *warnings]
+
+    def _check_channels(self, entry: Mapping[str, Any], scan: Scan) -> None:
+        found, expected = len(scan.array), self._input["num_channels"]
+        if found != expected:
+            what = ", ".join(self._input["channel_def"].values())
+            raise ImageError(f"{entry['image']}: has {found} channels; this bundle takes {expected}: {what}")

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from medseg.bundle import CodedTerm, LabelClass, class_colours, class_names, label_classes
+from medseg.bundle import class_colours, class_names, label_classes
 from medseg.errors import BundleError
+from medseg.types import CodedTerm, LabelClass
 
 METADATA: dict[str, Any] = {
     "classes": {

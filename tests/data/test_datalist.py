@@ -22,8 +22,8 @@ def test_cases_are_sorted_by_name_whatever_their_suffix(tmp_path: Path) -> None:
     make(tmp_path, "images/b.nii", "images/a.1.nii.gz", "labels/b.nii.gz", "labels/a.1.nii")
 
     assert find_cases(str(tmp_path)) == [
-        Case("a.1", tmp_path / "images/a.1.nii.gz", tmp_path / "labels/a.1.nii"),
-        Case("b", tmp_path / "images/b.nii", tmp_path / "labels/b.nii.gz"),
+        Case("a.1", (tmp_path / "images/a.1.nii.gz",), tmp_path / "labels/a.1.nii"),
+        Case("b", (tmp_path / "images/b.nii",), tmp_path / "labels/b.nii.gz"),
     ]
 
 
@@ -32,7 +32,20 @@ def test_a_folder_is_the_dicom_series_of_a_case(tmp_path: Path) -> None:
 
     (case,) = find_cases(tmp_path)
 
-    assert (case.name, case.image) == ("scan.2", tmp_path / "images/scan.2")
+    assert (case.name, case.images) == ("scan.2", (tmp_path / "images/scan.2",))
+
+
+def test_channels_are_gathered_as_nnunet_names_them(tmp_path: Path) -> None:
+    make(tmp_path, "imagesTr/a_0001.nii.gz", "imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz")
+    make(tmp_path, "labelsTr/a.nii.gz", "labelsTr/b.nii.gz", "imagesTr/b_0001.nii.gz")
+    cases = find_cases(tmp_path)
+    assert [[path.name for path in case.images] for case in cases] == [
+        ["a_0000.nii.gz", "a_0001.nii.gz"],
+        ["b_0000.nii.gz", "b_0001.nii.gz"],
+    ]
+    (tmp_path / "imagesTr" / "b_0001.nii.gz").unlink()
+    with pytest.raises(DatasetError, match="b: its channel b_0001 is missing"):
+        find_cases(tmp_path)
 
 
 def test_the_decathlon_layout_is_known(tmp_path: Path) -> None:
@@ -109,4 +122,4 @@ def test_the_real_set_is_found(data_dir: Path) -> None:
     cases = find_cases(data_dir / "hippocampus")
 
     assert len(cases) == 200
-    assert all(case.image.name == case.label.name for case in cases if case.label)
+    assert all(case.images[0].name == case.label.name for case in cases if case.label)

@@ -13,7 +13,7 @@ from medseg.errors import ConfigError, DatasetError
 
 
 def make_cases(count: int) -> list[Case]:
-    return [Case(f"{number:04d}", Path("image"), Path("label")) for number in range(count)]
+    return [Case(f"{number:04d}", (Path("image"),), Path("label")) for number in range(count)]
 
 
 def test_fold_4_of_5_of_200_cases_validates_on_the_last_40() -> None:

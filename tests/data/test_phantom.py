@@ -69,7 +69,7 @@ def test_every_organ_is_there_and_big_enough_except_the_spleen_of_one_case(phant
 def test_organs_lie_on_their_own_side_in_every_orientation(phantom: Path) -> None:
     for case in find_cases(phantom):
         label = read_image(case.label)
-        image = read_image(case.image)
+        image = read_image(case.images[0])
         to_world = label.geometry.affine
 
         def middle(mask: np.ndarray, to_world: np.ndarray = to_world) -> np.ndarray:
@@ -85,7 +85,7 @@ def test_organs_lie_on_their_own_side_in_every_orientation(phantom: Path) -> Non
 
 
 def test_grids_differ_and_one_is_oblique(phantom: Path) -> None:
-    affines = [read_image(case.image).geometry.affine for case in find_cases(phantom)]
+    affines = [read_image(case.images[0]).geometry.affine for case in find_cases(phantom)]
 
     assert {"".join(nib.aff2axcodes(affine)) for affine in affines} == {"RAS", "LAS", "LPS"}
     assert len({tuple(nib.affines.voxel_sizes(affine).round(3)) for affine in affines}) > 1
@@ -100,7 +100,7 @@ def test_grids_differ_and_one_is_oblique(phantom: Path) -> None:
 
 def test_values_are_those_of_a_ct(phantom: Path) -> None:
     for case in find_cases(phantom):
-        image, label = read_image(case.image).array, read_image(case.label).array
+        image, label = read_image(case.images[0]).array, read_image(case.label).array
         assert image.dtype == np.int16
         assert -1024 <= image.min() < -950
         assert 350 < image.max() < 1500

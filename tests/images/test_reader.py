@@ -83,5 +83,8 @@ def test_dicom_series_reaches_monai_without_identifiers(data_dir: Path) -> None:
         "original_channel_dim",
         "space",
         "modality",
+        "format",
+        "spatial_dims",
+        "warnings",
         "filename_or_obj",
     }

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from medseg.bundle.run import run_bundle
 from medseg.errors import MedsegError
-from medseg.images import read_geometry, read_image
+from medseg.images import read_geometry, read_image, read_label
 
 Predict = Callable[..., Any]
 
@@ -38,7 +39,7 @@ def test_every_label_map_lies_on_its_scan(predict: Predict, phantom: Path, tmp_p
         orientations.add(geometry.orientation)
         assert segmentation.geometry.agrees_with(geometry, tolerance_mm=1e-3)
         assert segmentation.array.dtype == np.uint8
-        assert (tmp_path / "out" / scan.name.replace(".nii.gz", ".png")).is_file()
+        assert (tmp_path / "out" / scan.name.replace(".nii.gz", "_preview.png")).is_file()
     assert len(scans) == 6 and len(orientations) > 1
 
 
@@ -65,6 +66,32 @@ def test_dicom_series_gets_a_label_map_in_its_place(predict: Predict, phantom: P
     assert not any("modality" in warning for warning in row.warnings)
 
 
+def test_dicom_series_gets_a_dicom_seg_of_the_same_voxels(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    predict(phantom / "dicom_case")
+    written = read_image(tmp_path / "out" / "dicom_case.nii.gz")
+    seg = read_label(tmp_path / "out" / "dicom_case.dcm", grid=read_geometry(phantom / "dicom_case"))
+    named = {each.name: each.value for each in seg.classes}
+    for each in written.classes:
+        found = seg.array == named[each.name] if each.name in named else np.zeros(seg.array.shape, bool)
+        np.testing.assert_array_equal(found, written.array == each.value)
+    assert {each.name for each in written.classes} == {"liver", "spleen", "kidneys"}
+    header = pydicom.dcmread(tmp_path / "out" / "dicom_case.dcm")
+    slices = [pydicom.dcmread(each, stop_before_pixels=True) for each in (phantom / "dicom_case").iterdir()]
+    assert header.FrameOfReferenceUID == slices[0].FrameOfReferenceUID
+    referenced = header.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert {each.ReferencedSOPInstanceUID for each in referenced} == {each.SOPInstanceUID for each in slices}
+    assert header.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmName
+
+
+def test_probabilities_are_written_where_asked(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    predict(phantom / "images" / "case_001.nii.gz", save_probabilities=True)
+    labels = read_image(tmp_path / "out" / "case_001.nii.gz")
+    probabilities = read_image(tmp_path / "out" / "case_001_probabilities.nii.gz")
+    assert probabilities.geometry.agrees_with(labels.geometry)
+    np.testing.assert_allclose(probabilities.array.sum(axis=3), 1, atol=1e-5)
+    np.testing.assert_array_equal(probabilities.array.argmax(axis=3), labels.array)
+
+
 def test_foreign_modality_is_warned_of(predict: Predict, data_dir: Path) -> None:
     (row,) = predict(data_dir / "dicom_qa" / "hippocampus_crop_study1" / "dicom").rows
     assert row.warnings[0] == "the scan's modality is MR; this bundle was trained on CT"
@@ -81,7 +108,7 @@ def test_damaged_case_is_told_and_the_others_go_on(predict: Predict, phantom: Pa
         predict(folder)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "case_002.nii.gz",
-        "case_002.png",
+        "case_002_preview.png",
         "cases.csv",
         "cases.json",
     ]

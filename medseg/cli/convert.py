@@ -1,0 +1,50 @@
+"""`medseg convert`: an image or label map in another format."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Foreground(str, Enum):
+    """The colour of the structure in a black and white mask."""
+
+    white = "white"
+    black = "black"
+
+
+def convert(
+    source: Annotated[str, typer.Argument(help="An image or label: a file, a DICOM folder, or FOLDER::SERIES.")],
+    destination: Annotated[
+        Path, typer.Argument(help="Its suffix decides: .nii.gz, .nii, .nrrd, .mha, .png, .tif; .dcm for DICOM SEG.")
+    ],
+    image: Annotated[
+        str | None,
+        typer.Option("--image", help="The image that a label belongs to; needed for RTSTRUCT, and to write DICOM SEG."),
+    ] = None,
+    label: Annotated[bool, typer.Option("--label", help="Take the source for a label map.")] = False,
+    palette: Annotated[Path | None, typer.Option("--palette", help="CSV: colours of a colour-coded label.")] = None,
+    mask: Annotated[
+        Foreground | None, typer.Option("--mask", help="A black and white mask, and the colour of the structure in it.")
+    ] = None,
+) -> None:
+    """Convert an image or label map; voxels keep their values and their place in the world.
+
+    Example: medseg convert dicom_series scan.nii.gz
+    """
+    from medseg.images.convert import convert as convert_file
+
+    warnings = convert_file(
+        source,
+        destination,
+        image=image,
+        is_label=label,
+        palette=palette,
+        foreground=mask.value if mask else None,
+    )
+    for warning in warnings:
+        typer.echo(f"medseg: warning: {warning}", err=True)
+    typer.echo(str(destination))

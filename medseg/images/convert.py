@@ -1,0 +1,107 @@
+"""From any format that is read to any that is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg import __version__
+from medseg.errors import ImageError
+from medseg.images.geometry import Geometry
+from medseg.images.image import Image
+from medseg.images.palette import Palette, labels_from_picture, mask_labels
+from medseg.images.read import needs_grid, read_geometry, read_image, read_label
+from medseg.images.write import write_dicom_seg, write_labels, write_volume
+from medseg.types import LabelClass
+
+PathLike = str | os.PathLike[str]
+
+
+def convert(
+    source: PathLike,
+    destination: PathLike,
+    *,
+    image: PathLike | None = None,
+    is_label: bool = False,
+    palette: PathLike | None = None,
+    foreground: Literal["white", "black"] | None = None,
+) -> tuple[str, ...]:
+    """Write `source` in the format that the suffix of `destination` names; voxels keep values and place.
+
+    Args:
+        source: an image or label of any format that is read; may end in `::SERIES`.
+        destination: `.nii.gz`, `.nii`, `.nrrd`, `.mha`, `.png`, `.tif`; `.dcm` for a label as DICOM SEG.
+        image: that a label belongs to: it is drawn on that grid. RT structure sets and the writing of a DICOM
+            SEG need it.
+        is_label: whether to take the source for a label map though its format does not tell.
+        palette: CSV file of the colours of a colour-coded label picture.
+        foreground: the colour of the structure in a black and white mask.
+
+    Returns:
+        What the user should know of the source.
+
+    Raises:
+        ImageError: if the source cannot be read, or is not what the destination needs.
+        OutputError: if the destination cannot be written.
+    """
+    to_seg = Path(destination).suffix.lower() == ".dcm"
+    if to_seg and image is None:
+        raise ImageError(f"{destination}: a DICOM SEG refers to the images it was made on; name them with --image")
+    grid = read_geometry(image) if image is not None else None
+    if palette is not None or foreground is not None:
+        read, is_label = _from_colours(read_image(source), palette, foreground), True
+        _check_grid(read, grid)
+    elif is_label or to_seg or needs_grid(source):
+        read, is_label = read_label(source, grid=grid), True
+    else:
+        read = read_image(source)
+        is_label = bool(read.classes)
+    if to_seg:
+        _write_seg(destination, read, image or "")
+    elif is_label:
+        write_labels(destination, _one_map(read), read.geometry, classes=read.classes)
+    else:
+        write_volume(destination, read.array, read.geometry)
+    return read.warnings
+
+
+def _from_colours(picture: Image, palette: PathLike | None, foreground: Literal["white", "black"] | None) -> Image:
+    if palette is not None:
+        return labels_from_picture(picture, palette=Palette.from_csv(palette))
+    return mask_labels(picture, foreground=foreground or "white")
+
+
+def _check_grid(label: Image, grid: Geometry | None) -> None:
+    if grid is not None and not label.geometry.agrees_with(grid):
+        raise ImageError(f"{label.path}: not on the grid of its image: {label.geometry.difference(grid)}")
+
+
+def _write_seg(destination: PathLike, label: Image, image: PathLike) -> None:
+    labels = _one_map(label)
+    write_dicom_seg(
+        destination,
+        labels,
+        source=image,
+        classes=_classes(labels, label.classes),
+        algorithm_name="medseg convert",
+        algorithm_version=__version__,
+    )
+
+
+def _classes(labels: NDArray[Any], known: Sequence[LabelClass]) -> list[LabelClass]:
+    """A class for every value that occurs; one that the file does not name is named by its value."""
+    named = {each.value: each for each in known if each.value > 0}
+    found = [int(value) for value in np.unique(labels) if value > 0]
+    unnamed = {value: LabelClass(value, f"label {value}") for value in found or [1]}
+    return list((unnamed | named).values())
+
+
+def _one_map(label: Image) -> NDArray[Any]:
+    if label.array.ndim == 3:
+        return label.array
+    raise ImageError(f"{label.path}: its structures overlap, which one label map cannot hold; take them one by one")

@@ -1,0 +1,85 @@
+"""Which images a file or folder holds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from medseg.errors import ImageError
+from medseg.images.dicom import dicom_files, is_dicom
+from medseg.images.read import EXPECTED, is_image, split_series
+
+_SUFFIXES = (
+    *(".nii.gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd"),
+    *(".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif"),
+)
+# Windows shares leave these beside the images; macOS leaves "._" twins, which are hidden files.
+_LITTER = ("thumbs.db", "desktop.ini")
+_DATA_OF = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",)}
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """An image that is there: the case's name, and what `read_image` takes."""
+
+    name: str
+    path: str
+
+
+def find_images(path: str | os.PathLike[str]) -> list[FoundImage]:
+    """The images at a path, sorted by name.
+
+    A file is itself; a folder with DICOM files directly in it is one series; another folder gives its
+    image files and its subfolders that hold DICOM files. Hidden files are ignored.
+
+    Raises:
+        ImageError: if there are none, or two have one name.
+    """
+    place, series = split_series(path)
+    if place.is_file() or series is not None:
+        return [FoundImage(case_name(place), str(path))]
+    try:
+        found = [FoundImage(case_name(each), str(each)) for each in _images_in(place)]
+    except OSError as error:
+        raise ImageError(
+            f"{error.filename}: cannot be read ({error.strerror}); ask its owner for permission"
+        ) from error
+    if not found:
+        raise ImageError(f"{place}: no image in it; {EXPECTED}, or a folder of these")
+    seen: dict[str, FoundImage] = {}
+    for each in found:
+        twin = seen.setdefault(each.name.casefold(), each)  # Windows and macOS take Scan and scan for one file
+        if twin is not each:
+            raise ImageError(
+                f"{place}: {Path(twin.path).name} and {Path(each.path).name} would give one result; rename one"
+            )
+    return sorted(found, key=lambda each: each.name)
+
+
+def case_name(path: Path) -> str:
+    """The name of the case that a file, or the folder of a DICOM series, belongs to."""
+    if path.is_dir():
+        return path.resolve().name
+    for suffix in _SUFFIXES:
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """What a person sees in a folder, sorted: no hidden file, no litter, no data file beside its header."""
+    names = {each.name: each for each in sorted(folder.iterdir()) if not each.name.startswith(".")}
+    return [
+        path
+        for name, path in names.items()
+        if name.lower() not in _LITTER
+        and not any(path.stem + header in names for header in _DATA_OF.get(path.suffix.lower(), ()))
+    ]
+
+
+def _images_in(folder: Path) -> list[Path]:
+    inside = visible_files(folder)
+    if any(each.is_file() and is_dicom(each) for each in inside):
+        return [folder]
+    return [each for each in inside if (dicom_files(each) if each.is_dir() else is_image(each))]

@@ -1,0 +1,199 @@
+"""Colour-coded labels: colours to label values and back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import ImageError
+from medseg.images.image import Image
+from medseg.images.palette_table import Palette, PaletteEntry
+from medseg.types import Colour
+
+__all__ = [
+    "Palette",
+    "PaletteEntry",
+    "discover_palette",
+    "labels_from_picture",
+    "mask_labels",
+    "picture_from_labels",
+]
+
+_MOST_OFF = 0.2  # of the pixels: a photograph is no label
+_FEWEST = 16  # pixels that an area of one colour must have
+_IN_BLOCKS = 0.25  # of a colour's pixels start a 2 x 2 block: edges that were blended never do
+
+
+def discover_palette(images: Iterable[Image]) -> Palette:
+    """The palette of colour-coded labels of which nothing is known: every colour that fills areas.
+
+    Blended edge colours, however many, never fill a block of 2 x 2 pixels and so are left out. The most frequent
+    colour is taken for the background unless there is black; the others are named `class 1`, ... in the order
+    of their pixels. Lines of one pixel's width and areas below 16 pixels are not found.
+
+    Raises:
+        ImageError: if there is no picture, or over 255 colours fill areas: a photograph.
+    """
+    pixels: Counter[int] = Counter()
+    blocks: Counter[int] = Counter()
+    path = None
+    for image in images:
+        path, packed = image.path, _packed(image)
+        pixels.update(_counts(packed))
+        blocks.update(_counts(packed[_block_starts(packed)]))
+    found = [colour for colour, count in pixels.most_common() if _fills(count, blocks[colour])]
+    if path is None or not 1 <= len(found) <= 256:
+        raise ImageError(f"{path or 'no picture'}: {len(found)} colours fill areas; expected a colour-coded label")
+    background = 0 if 0 in found else found[0]
+    found.remove(background)
+    named = [PaletteEntry(n, f"class {n}", _unpacked(colour)) for n, colour in enumerate(found, 1)]
+    return Palette((PaletteEntry(0, "background", _unpacked(background)), *named))
+
+
+def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.0) -> Image:
+    """The label map that a colour-coded picture shows: `(i, j, k)`, uint8 or int32.
+
+    Pixels off the palette, which blended edges are, take the nearest colour's value (Euclid in RGB) and are
+    reported as a warning. Areas of a colour that is no palette colour are an error, since a class is missing.
+
+    Args:
+        image: grey or RGB of 8 bits; 16 bits are cut to 8.
+        palette: the colours.
+        tolerance: how far from its palette colour an area may be (0 to 441); about 96 for labels saved as JPEG.
+
+    Raises:
+        ImageError: naming a colour that fills an area, or is one of many, and how many pixels have it.
+    """
+    packed = _packed(image)
+    colours, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=-1).astype(np.float64)
+    known = np.array([each.colour for each in palette.entries], np.float64)
+    nearest, distance = _nearest(rgb, known)
+    off = distance > max(tolerance, 0)
+    if off.any():
+        _check_off(image, packed, colours[off], counts[off])
+    values = np.array([each.value for each in palette.entries])
+    values = values.astype(np.uint8 if values.min() >= 0 and values.max() <= 255 else np.int32)
+    labels = values[nearest][inverse.reshape(packed.shape)]
+    return replace(
+        image, array=labels, classes=palette.classes, warnings=(*image.warnings, *_report(counts, off, distance, rgb))
+    )
+
+
+def mask_labels(image: Image, *, foreground: Literal["white", "black"] = "white", tolerance: float = 96.0) -> Image:
+    """The label map (0 and 1) of a black and white mask: 0 and 1, 0 and 255, 0 and 65535, or JPEG's blends of these.
+
+    Args:
+        image: grey, or RGB with equal channels.
+        foreground: the colour of what the label is of; black for cells drawn black on white.
+        tolerance: how far from black and white an area may be (0 to 441).
+
+    Raises:
+        ImageError: if areas are neither black nor white.
+    """
+    array = image.array
+    if array.max(initial=0) <= 1:
+        array = (array * 255).astype(np.uint8)
+    black, white = (0, 1) if foreground == "white" else (1, 0)
+    names = {0: "background", 1: "foreground"}
+    palette = Palette(
+        (PaletteEntry(black, names[black], (0, 0, 0)), PaletteEntry(white, names[white], (255, 255, 255)))
+    )
+    return labels_from_picture(replace(image, array=array), palette=palette, tolerance=tolerance)
+
+
+def picture_from_labels(labels: NDArray[Any], *, palette: Palette) -> NDArray[np.uint8]:
+    """A label map `(i, j, k)` in colours: uint8 `(i, j, k, 3)`.
+
+    Raises:
+        ValueError: if a value has no colour.
+    """
+    colours = {each.value: each.colour for each in palette.entries}
+    values, inverse = np.unique(labels, return_inverse=True)
+    missing = [int(value) for value in values if int(value) not in colours]
+    if missing:
+        raise ValueError(f"label {missing[0]} has no colour in the palette")
+    table = np.array([colours[int(value)] for value in values], np.uint8)
+    picture: NDArray[np.uint8] = table[inverse.reshape(labels.shape)]
+    return picture
+
+
+def _packed(image: Image) -> NDArray[np.int32]:
+    """Colours as 0xRRGGBB, `(i, j, k)`."""
+    array = image.array
+    if array.dtype == np.uint16:
+        array = (array >> 8).astype(np.uint8)
+    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
+        raise ImageError(f"{image.path}: {array.dtype} from {array.min():g} to {array.max():g}; colours are 0 to 255")
+    if array.ndim == 4 and array.shape[3] != 3:
+        raise ImageError(f"{image.path}: has {array.shape[3]} channels; a colour-coded label has 1 or 3")
+    red, green, blue = (array[..., n] if array.ndim == 4 else array for n in range(3))
+    packed: NDArray[np.int32] = (red.astype(np.int32) << 16) | (green.astype(np.int32) << 8) | blue
+    return packed
+
+
+def _unpacked(colour: int) -> Colour:
+    return colour >> 16, colour >> 8 & 255, colour & 255
+
+
+def _block_starts(packed: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Where a 2 x 2 block of one colour starts."""
+    same = np.zeros(packed.shape, bool)
+    corner = packed[:-1, :-1]
+    same[:-1, :-1] = (corner == packed[1:, :-1]) & (corner == packed[:-1, 1:]) & (corner == packed[1:, 1:])
+    return same
+
+
+def _counts(colours: NDArray[np.int32]) -> dict[int, int]:
+    values, counts = np.unique(colours, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _fills(pixels: int, blocks: int) -> bool:
+    return pixels >= _FEWEST and blocks >= _IN_BLOCKS * pixels
+
+
+def _nearest(rgb: NDArray[np.float64], known: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Index of the nearest known colour and the distance to it, one known colour at a time: pictures are large."""
+    nearest, distance = np.zeros(len(rgb), np.intp), np.full(len(rgb), np.inf)
+    for n, colour in enumerate(known):
+        far = np.linalg.norm(rgb - colour, axis=1)
+        nearest[far < distance] = n
+        distance = np.minimum(far, distance)
+    return nearest, distance
+
+
+def _check_off(image: Image, packed: NDArray[Any], colours: NDArray[Any], counts: NDArray[Any]) -> None:
+    """An area off the palette is a class that the palette lacks; too many pixels off it are no label."""
+    blocks = _counts(packed[_block_starts(packed)])
+    solid = {int(c): int(n) for c, n in zip(colours, counts, strict=True) if _fills(int(n), blocks.get(int(c), 0))}
+    if solid:
+        colour = max(solid, key=lambda each: solid[each])
+        raise ImageError(
+            f"{image.path}: {_unpacked(colour)} fills areas, {solid[colour]} pixels, and is no colour of the palette; "
+            "add it, or raise the tolerance"
+        )
+    if counts.sum() > _MOST_OFF * packed.size:
+        worst = int(np.argmax(counts))
+        raise ImageError(
+            f"{image.path}: {100 * counts.sum() / packed.size:.0f} % of the pixels, {_unpacked(int(colours[worst]))} "
+            f"with {counts[worst]} of them, are off the palette; it is no label, has another one, or needs a tolerance"
+        )
+
+
+def _report(
+    counts: NDArray[Any], off: NDArray[np.bool_], distance: NDArray[np.float64], rgb: NDArray[np.float64]
+) -> tuple[str, ...]:
+    if not off.any():
+        return ()
+    number, farthest = int(counts[off].sum()), int(np.argmax(np.where(off, distance, -1)))
+    colour = tuple(int(part) for part in rgb[farthest])
+    return (
+        f"{number} pixels ({100 * number / counts.sum():.2g} %) in {off.sum()} colours are off the palette and took "
+        f"the nearest colour's value; the farthest is {colour}, {distance[farthest]:.0f} away",
+    )

@@ -1,0 +1,57 @@
+"""What voxel values may be: labels are whole numbers, and no image holds NaN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import ImageError
+
+_HIGHEST_LABEL = 2**31 - 1
+
+
+def whole_numbers(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """The values of a label map as integers; floats within 1e-3 of one are rounded.
+
+    Raises:
+        ImageError: naming a value that is none, and how many voxels are like it.
+    """
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype.kind in "iu":
+        return array
+    rounded = np.round(array)
+    wrong = ~(np.abs(array - rounded) <= 1e-3)  # NaN is wrong too
+    if wrong.any():
+        raise ImageError(
+            f"{path}: {wrong.sum()} voxels, one of them {array[wrong][0]:g}, are no whole numbers, which labels are; "
+            "threshold or round them first"
+        )
+    low, high = rounded.min(), rounded.max()
+    if max(-low, high) > _HIGHEST_LABEL:
+        raise ImageError(f"{path}: values from {low:g} to {high:g} are no labels; is it an image?")
+    return rounded.astype(np.uint8 if low >= 0 and high <= 255 else np.int32)
+
+
+def finite_float32(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
+    """Numbers as float32.
+
+    Raises:
+        ImageError: saying how many voxels are NaN, infinite or beyond float32.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        numbers = array.astype(np.float32, copy=False)
+    wrong = numbers.size - int(np.isfinite(numbers).sum())
+    if wrong:
+        raise ImageError(f"{path}: {wrong} voxels are NaN, infinite or beyond float32; replace them, for example by 0")
+    return numbers
+
+
+def storable(array: NDArray[Any]) -> NDArray[Any]:
+    """The same values in a type that every format has: bool as uint8, float16 as float32."""
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    return array.astype(np.float32) if array.dtype == np.float16 else array

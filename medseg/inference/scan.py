@@ -1,0 +1,84 @@
+"""A scan as a bundle's first transform read it, and what the network made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from monai.data import MetaTensor
+from numpy.typing import NDArray
+
+from medseg.images import Geometry
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Voxels and what their file tells.
+
+    Attributes:
+        array: `(channel, i, j, k)`; a picture has k of length 1.
+        geometry: their grid, index -> RAS+ mm.
+        spatial_dims: 2 for a picture, else 3.
+        format: as `images.Image` has it.
+        modality: such as CT, or "".
+        warnings: what the user should know.
+    """
+
+    array: NDArray[Any]
+    geometry: Geometry
+    spatial_dims: int
+    format: str
+    modality: str
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, image: MetaTensor) -> Scan:
+        """What `LoadImaged` with medseg's reader made of an image's files: `(channel, i, j[, k])`."""
+        array = np.asarray(image)
+        affine = np.asarray(image.affine, dtype=np.float64)
+        dims = array.ndim - 1
+        if dims == 2:
+            array, flat, affine = array[..., None], affine, np.eye(4)
+            affine[np.ix_((0, 1, 3), (0, 1, 3))] = flat[np.ix_((0, 1, -1), (0, 1, -1))]
+        warnings = (image.meta["warnings"],) if image.meta["warnings"] else ()
+        geometry = Geometry(array.shape[1:], affine)
+        return cls(array, geometry, dims, image.meta["format"], image.meta["modality"], warnings)
+
+    def whole(self, array: Any) -> NDArray[Any]:
+        """A tensor `(channel, i, j[, k])` on this grid as an array `(channel, i, j, k)`.
+
+        Raises:
+            ValueError: if it lies on another.
+        """
+        whole: NDArray[Any] = np.asarray(array)
+        whole = whole[..., None] if self.spatial_dims == 2 else whole
+        if whole.shape[1:] != self.geometry.shape:
+            raise ValueError(f"restored to {whole.shape[1:]}, read as {self.geometry.shape}: check the postprocessing")
+        return whole
+
+    def shown(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array `(i, j, k)` on this grid as `pictures.Panel` takes it: a picture has two axes."""
+        return array[:, :, 0] if self.spatial_dims == 2 else array
+
+    @property
+    def brightness(self) -> NDArray[Any]:
+        """One number per voxel `(i, j, k)`, to be looked at: the mean colour of a picture, else the first channel."""
+        is_colour = self.spatial_dims == 2 and len(self.array) > 1
+        seen: NDArray[Any] = self.array.mean(axis=0) if is_colour else self.array[0]
+        return seen
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """A scan and its label map, on one grid.
+
+    Attributes:
+        scan: as it was read.
+        labels: class values `(i, j, k)`, uint8.
+        probabilities: `(i, j, k, class)` float32, the background first; None where nobody asked.
+    """
+
+    scan: Scan
+    labels: NDArray[np.uint8]
+    probabilities: NDArray[np.float32] | None = None

@@ -1,0 +1,151 @@
+"""`medseg convert`: voxels and their place stay, whatever the format."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image as Picture
+
+from medseg.cli.main import main
+from medseg.images import Geometry, read_geometry, read_image, read_label, write_labels, write_volume
+from medseg.types import LabelClass
+
+Run = Callable[..., str]
+LPS = np.diag([-1.0, -1, 1, 1])
+AFFINE = np.array([[-2.0, 0, 0, 10], [0, 0, 3, 20], [0, 1.5, 0, 30], [0, 0, 0, 1]])
+GRID = Geometry((4, 5, 6), AFFINE)
+CLASSES = (LabelClass(1, "liver", (230, 25, 75)), LabelClass(2, "spleen", (60, 180, 250)))
+
+
+@pytest.fixture
+def convert(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command; gives what stood on stderr."""
+
+    def run(*words: object, fails: bool = False) -> str:
+        monkeypatch.setattr(sys, "argv", ["medseg", "convert", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert (ended.value.code == 1) if fails else not ended.value.code, printed.err
+        assert not fails or (printed.err.count("\n") == 1 and not printed.out)
+        return printed.err
+
+    return run
+
+
+def as_itk_has_it(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels `(i, j, k)` and affine (RAS+ mm) by SimpleITK."""
+    image = sitk.ReadImage(str(path))
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    return sitk.GetArrayFromImage(image).T, LPS @ affine
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_a_series_has_its_voxels_in_their_place_for_other_readers(
+    convert: Run, data_dir: Path, tmp_path: Path, suffix: str
+) -> None:
+    source = data_dir / "dicom_qa" / "brain_flair_oblique" / "dicom"
+    convert(source, tmp_path / f"a{suffix}")
+    scan = read_image(source)
+    voxels, affine = as_itk_has_it(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(voxels, scan.array)
+    np.testing.assert_allclose(affine, scan.geometry.affine, atol=1e-3)
+    if suffix.startswith(".nii"):
+        np.testing.assert_allclose(nib.load(tmp_path / f"a{suffix}").affine, scan.geometry.affine, atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".tif"])
+def test_back_and_forth_nothing_changes(convert: Run, tmp_path: Path, suffix: str) -> None:
+    voxels = np.random.default_rng(0).integers(0, 999, GRID.shape).astype(np.uint16)
+    write_volume(tmp_path / "a.nii", voxels, GRID)
+    convert(tmp_path / "a.nii", tmp_path / f"b{suffix}")
+    convert(tmp_path / f"b{suffix}", tmp_path / "c.nii")
+    back = read_image(tmp_path / "c.nii")
+    np.testing.assert_array_equal(back.array, voxels)
+    assert back.array.dtype == voxels.dtype
+    assert back.geometry.agrees_with(GRID)
+
+
+def test_a_label_becomes_a_segmentation_of_its_series_and_back(convert: Run, data_dir: Path, tmp_path: Path) -> None:
+    source = data_dir / "dicom_qa" / "hippocampus_crop_study1" / "dicom"
+    grid = read_geometry(source)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[5:9, 6:20, 3:9], labels[10:14, 6:20, 3:9] = 1, 2
+    write_labels(tmp_path / "a.nii.gz", labels, grid, classes=CLASSES)
+    convert(tmp_path / "a.nii.gz", tmp_path / "seg.dcm", "--image", source)
+    convert(tmp_path / "seg.dcm", tmp_path / "b.nii.gz", "--image", source)
+    back = read_image(tmp_path / "b.nii.gz")
+    np.testing.assert_array_equal(back.array, labels)
+    assert back.geometry.agrees_with(grid) and [each.name for each in back.classes] == ["liver", "spleen"]
+
+
+def test_a_label_that_another_tool_turned_becomes_the_same_segmentation(
+    convert: Run, data_dir: Path, tmp_path: Path
+) -> None:
+    source = data_dir / "dicom_qa" / "hippocampus_crop_study1" / "dicom"
+    grid = read_geometry(source)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[5:9, 6:20, 3:9] = 1
+    nib.save(nib.as_closest_canonical(nib.Nifti1Image(labels, grid.affine)), tmp_path / "ras.nii.gz")
+    convert(tmp_path / "ras.nii.gz", tmp_path / "seg.dcm", "--image", source)
+    np.testing.assert_array_equal(read_label(tmp_path / "seg.dcm", grid=grid).array, labels)
+
+
+def test_contours_become_a_label_map(convert: Run, data_dir: Path, tmp_path: Path) -> None:
+    case = data_dir / "dicom_qa" / "rtstruct_phantom"
+    convert(case / "rtstruct" / "rt.dcm", tmp_path / "a.nii.gz", "--image", case / "dicom")
+    voxels, affine = as_itk_has_it(tmp_path / "a.nii.gz")
+    assert voxels.sum() == 1443
+    np.testing.assert_allclose(affine, read_geometry(case / "dicom").affine, atol=1e-3)
+
+
+def test_colours_become_values_and_values_colours(convert: Run, data_dir: Path, tmp_path: Path) -> None:
+    warned = ""
+    for label in sorted((data_dir / "blood_cells_rgb" / "labels").iterdir()):
+        warned += convert(label, tmp_path / "a.nii.gz", "--palette", data_dir / "blood_cells_rgb" / "palette.csv")
+        convert(tmp_path / "a.nii.gz", tmp_path / "b.png")
+        drawn, original = (np.asarray(Picture.open(each).convert("RGB")) for each in (tmp_path / "b.png", label))
+        assert drawn.shape == original.shape and (drawn == original).all(axis=2).mean() > 0.98
+    assert "are off the palette and took the nearest colour's value" in warned
+
+
+def test_cells_drawn_black_on_white_are_the_structure(convert: Run, data_dir: Path, tmp_path: Path) -> None:
+    mask = np.full((6, 8), 255, np.uint8)
+    mask[2:4, 3:6] = 0
+    Picture.fromarray(mask).save(tmp_path / "mask.png")
+    convert(tmp_path / "mask.png", tmp_path / "a.nii.gz", "--mask", "black")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.nii.gz").array[:, :, 0].T, mask == 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a.nii", "b.xyz"], "b.xyz: no format that can be written"),
+        (["a.nii", "b.dcm"], "b.dcm: a DICOM SEG refers to the images it was made on; name them with --image"),
+        (["cut.nii", "b.nii"], "cut.nii: "),
+        (["nowhere", "b.nii"], "nowhere: does not exist"),
+        (["a.nii", "b.png"], "b.png: "),
+        (["a.nii", "file/b.nii"], "file/b.nii: cannot be written"),
+        (["fraction.nii", "b.nii", "--label"], "fraction.nii: "),
+        (["a.nii", "b.dcm", "--image", "a.nii"], "a.nii: "),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_leaves_nothing(
+    convert: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_volume("a.nii", np.zeros(GRID.shape, np.int16), GRID)
+    write_volume("fraction.nii", np.full(GRID.shape, 0.5, np.float32), GRID)
+    Path("cut.nii").write_bytes(Path("a.nii").read_bytes()[:400])
+    Path("file").write_text("in the way")
+    before = sorted(tmp_path.iterdir())
+    assert message in convert(*words, fails=True)
+    assert sorted(tmp_path.iterdir()) == before
