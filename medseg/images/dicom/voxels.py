@@ -90,7 +90,7 @@ def _whole(frames: Sequence[Frame]) -> tuple[NDArray[Any] | None, list[_Plane]]:
             read_native(frame, out)
             plane = out.view(stored_type(frame.header))
         else:
-            out[...] = plane.astype(np.int64).astype(bits) if plane.dtype.kind == "i" else plane
+            out[...] = plane.astype(bits)  # a negative number modulo 2**16
         low, high = int(plane.min()), int(plane.max())
         padded = _padded(frame.header, plane)
         slope, intercept = _linear(frame)

@@ -193,6 +193,11 @@ def test_time_points_without_any_tag_are_split_by_instance_number(series: Series
     assert read_dicom(folder, series="2").array[0, 0].tolist() == [300, 400, 500]
 
 
+def test_tag_that_tells_every_image_apart_tells_no_volumes_apart(series: Series) -> None:
+    edit = put(ImagePositionPatient=lambda k: [0, 0, 5 * (k % 3)], AcquisitionNumber=lambda k: k)
+    assert [info.size for info in list_series(series(edit, count=6))] == [(4, 3, 3)] * 2
+
+
 def test_time_points_in_no_order_are_refused(series: Series) -> None:
     folder = series(put(ImagePositionPatient=lambda k: [0, 0, 5 * (k % 3)], InstanceNumber=1), count=6)
     refused(folder, "3 slice positions occur more than once and no tag tells")

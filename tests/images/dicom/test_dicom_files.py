@@ -149,6 +149,11 @@ def test_localizer_beside_an_image_does_not_hinder(series: Series) -> None:
     assert any("not read, beside it" in warning and "localizer" in warning for warning in image.warnings)
 
 
+def test_localizer_alone_is_read(series: Series) -> None:
+    folder = series(lambda d, k: setattr(d, "ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]))
+    assert read_dicom(folder).array.shape == (4, 3, 4)
+
+
 def test_folder_without_dicom_says_so(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="holds no DICOM files"):
         read_dicom(tmp_path)

@@ -196,6 +196,16 @@ def test_padding_is_kept_and_counted(one: Any) -> None:
     assert any("80 voxels hold the padding value (-2000 as stored)" in warning for warning in image.warnings)
 
 
+def test_padding_of_signed_pixels_may_be_written_unsigned(one: Any) -> None:
+    stored = ramp(-1000, 1000)
+    stored[:2] = -2000
+    file = one(stored, signed=True)
+    dataset = pydicom.dcmread(file)
+    dataset.add(pydicom.DataElement("PixelPaddingValue", "US", 65536 - 2000))
+    dataset.save_as(file)
+    assert any("80 voxels hold the padding value (-2000" in warning for warning in read_dicom(file).warnings)
+
+
 @pytest.mark.parametrize("planar", [0, 1])
 def test_colour_is_the_last_axis(one: Any, planar: int) -> None:
     rgb = np.stack([ramp(0, 255), ramp(50, 100), ramp(255, 0)], axis=2)

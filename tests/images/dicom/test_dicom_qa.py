@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from medseg.errors import ImageError
-from medseg.images.dicom import list_series, read_dicom, read_dicom_geometry
+from medseg.images.dicom import list_series, mosaic, read_dicom, read_dicom_geometry
 from medseg.images.image import Image
 
 VOLUMES = [
@@ -132,6 +132,32 @@ def test_mosaic_of_every_encoding_is_the_volume_that_another_converter_made(dico
     for file in sorted((dicom_qa / "mosaic_transfer_syntaxes" / "dicom").iterdir()):
         image = read_dicom(file)
         assert_equal_in_the_world(image, np.asarray(reference.dataobj).squeeze(), reference.affine)
+
+
+def test_mosaic_against_the_normal_keeps_every_slice_in_its_place(
+    dicom_qa: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = next((dicom_qa / "mosaic_transfer_syntaxes" / "dicom").glob("1_*"))
+    along, told = read_dicom(file), mosaic._told
+
+    def other_way(frame: Any) -> Any:
+        count, towards = told(frame) or (0, np.zeros(3))
+        return count, -towards
+
+    monkeypatch.setattr(mosaic, "_told", other_way)
+    against = read_dicom(file)
+    np.testing.assert_array_equal(against.array, along.array[:, :, ::-1])
+    np.testing.assert_allclose(against.geometry.affine @ [0, 0, 34, 1], along.geometry.affine @ [0, 0, 0, 1])
+    assert against.geometry.orientation == along.geometry.orientation
+
+
+def test_mosaic_without_its_private_header_is_a_picture_of_tiles(
+    dicom_qa: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mosaic, "_told", lambda _: None)
+    image = read_dicom(next((dicom_qa / "mosaic_transfer_syntaxes" / "dicom").glob("1_*")))
+    assert image.spatial_dims == 2 and image.array.shape == (384, 384, 1)
+    assert any("picture of tiles" in warning for warning in image.warnings)
 
 
 @pytest.mark.parametrize("case", ["vol_jpeg_lossless", "vol_jpegls", "vol_rle"])
