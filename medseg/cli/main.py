@@ -58,5 +58,10 @@ def main() -> None:
         mine = user_error_in(error)
         if mine is None:
             raise
-        sys.stderr.write(f"medseg: error: {mine}\n")
+        sys.stderr.write(f"medseg: error: {_on_one_line(str(mine))}\n")
         sys.exit(1)
+
+
+def _on_one_line(message: str) -> str:
+    """A file's name may hold line breaks and terminal codes."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)

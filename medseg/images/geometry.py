@@ -9,7 +9,6 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-
 _SHORTEST_MM = 1e-9  # a thousandth of a nanometre
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,7 @@ from medseg.images.values import finite_float32, storable
 from medseg.types import LabelClass
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_ONE_AT_A_TIME = Lock()
 _IO = {NRRD: "NrrdImageIO", META_IMAGE: "MetaImageIO"}
 _SPACES = re.compile(r"(left|right)-(anterior|posterior)-superior(-time)?|[LR][AP]ST?", re.IGNORECASE)
 _UNITS_MM = {"mm": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "microns": 1e-3, "cm": 10.0, "m": 1000.0}
@@ -47,7 +52,8 @@ def read_itk(path: Path) -> Image:
     reader = _reader(path, header)
     geometry, warnings = _geometry(reader, header, path)
     try:
-        image = reader.Execute()
+        with _silent():
+            image = reader.Execute()
     except RuntimeError as error:
         raise ImageError(f"{path}: truncated or damaged ({_reason(error)}); fetch or convert it again") from error
     array, spatial_dims = _voxels(image, path)
@@ -96,6 +102,19 @@ def write_itk(path: Path | str, array: NDArray[Any], geometry: Geometry) -> None
             raise OutputError(f"{path}: cannot be written ({_reason(error)}); choose another place") from error
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing on stderr within: ITK's MetaIO writes there what is an error of ours already."""
+    with _ONE_AT_A_TIME, Path(os.devnull).open("wb") as nowhere:
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def _reader(path: Path, header: TextHeader) -> Any:
     """SimpleITK's reader with the header read; the format is told, for ITK would go by the suffix."""
     try:
@@ -107,7 +126,8 @@ def _reader(path: Path, header: TextHeader) -> Any:
     reader.SetImageIO(_IO[header.format])
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with _silent():
+            reader.ReadImageInformation()
     except RuntimeError as error:
         raise ImageError(f"{path}: damaged header ({_reason(error)}); fetch or convert it again") from error
     return reader

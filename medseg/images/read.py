@@ -147,7 +147,7 @@ def split_series(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
 
 def is_image(path: Path) -> bool:
     """Whether a file's content is that of an image or label map (an RT structure set is neither)."""
-    return any(each.recognises(path) for each in _FILE_FORMATS)
+    return path.is_file() and any(each.recognises(path) for each in _FILE_FORMATS)
 
 
 def _exists(path: Path) -> bool:
@@ -159,11 +159,11 @@ def _exists(path: Path) -> bool:
 
 
 def _format_of(path: Path) -> _Format:
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise ImageError(f"{path}: neither a file nor a folder; {EXPECTED}")
     for each in _FILE_FORMATS:
         if each.recognises(path):
             return each
-    if not path.is_file():
-        raise ImageError(f"{path}: neither a file nor a folder; {EXPECTED}")
     raise ImageError(_why_no_image(path))
 
 

@@ -23,6 +23,8 @@ def is_dicom(path: Path) -> bool:
     A bare data set, as written before 1993 and by some scanners still, begins with an element of group
     0008 (or 0002) and names a class of DICOM. A text file named `.dcm` is none.
     """
+    if not path.is_file():  # opening a pipe would wait for ever
+        return False
     try:
         with path.open("rb") as stream:
             head = stream.read(132)
