@@ -60,7 +60,7 @@ def find_images(path: str | os.PathLike[str]) -> list[FoundImage]:
 def case_name(path: Path) -> str:
     """The name of the case that a file, or the folder of a DICOM series, belongs to."""
     if path.is_dir():
-        return path.resolve().name
+        return path.name if path.name not in ("", "..") else path.resolve().name
     for suffix in _SUFFIXES:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
