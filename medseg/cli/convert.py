@@ -30,6 +30,7 @@ def convert(
     mask: Annotated[
         Foreground | None, typer.Option("--mask", help="A black and white mask, and the colour of the structure in it.")
     ] = None,
+    nan: Annotated[float | None, typer.Option("--nan", help="Replace NaN and infinity by this.")] = None,
 ) -> None:
     """Convert an image or label map; voxels keep their values and their place in the world.
 
@@ -44,6 +45,7 @@ def convert(
         is_label=label,
         palette=palette,
         foreground=mask.value if mask else None,
+        nan=nan,
     )
     for warning in warnings:
         typer.echo(f"medseg: warning: {warning}", err=True)

@@ -30,6 +30,7 @@ def convert(
     is_label: bool = False,
     palette: PathLike | None = None,
     foreground: Literal["white", "black"] | None = None,
+    nan: float | None = None,
 ) -> tuple[str, ...]:
     """Write `source` in the format that the suffix of `destination` names; voxels keep values and place.
 
@@ -41,6 +42,7 @@ def convert(
         is_label: whether to take the source for a label map though its format does not tell.
         palette: CSV file of the colours of a colour-coded label picture.
         foreground: the colour of the structure in a black and white mask.
+        nan: what NaN and infinity of an image are replaced by; None to refuse them.
 
     Returns:
         What the user should know of the source.
@@ -59,7 +61,7 @@ def convert(
     elif is_label or to_seg or needs_grid(source):
         read, is_label = read_label(source, grid=grid), True
     else:
-        read = read_image(source)
+        read = read_image(source, nan=nan)
         is_label = bool(read.classes)
     if to_seg:
         _write_seg(destination, read, image or "")

@@ -19,7 +19,7 @@ from medseg.files import replacing
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.itk_header import META_IMAGE, NRRD, TextHeader, format_of, read_header
-from medseg.images.values import finite_float32, storable
+from medseg.images.values import float32, storable
 from medseg.types import LabelClass
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -188,7 +188,7 @@ def _voxels(image: Any, path: Path) -> tuple[NDArray[Any], int]:
         array = np.expand_dims(array, 2)
     if dims == 4 and array.shape[3] == 1:
         array = array[..., 0]
-    return (finite_float32(array, path) if array.dtype.kind == "f" else array), min(dims, 3)
+    return (float32(array) if array.dtype.kind == "f" else array), min(dims, 3)
 
 
 def _segments(array: NDArray[Any], header: TextHeader) -> tuple[NDArray[Any], tuple[LabelClass, ...]]:

@@ -21,7 +21,7 @@ from medseg.images.image import Image
 from medseg.images.nifti_header import LONGEST, Header, find_note, parse
 from medseg.images.nifti_write import write_nifti
 from medseg.images.note import Note
-from medseg.images.values import finite_float32, whole_numbers
+from medseg.images.values import float32, whole_numbers
 
 __all__ = ["is_nifti", "read_nifti", "read_nifti_geometry", "whole_numbers", "write_nifti"]
 
@@ -212,9 +212,9 @@ def _scaled(raw: NDArray[Any], header: Header, path: Path) -> NDArray[Any]:
         if whole is not None:
             return whole
     if (slope, inter) == (1, 0):
-        return finite_float32(native, path)
+        return float32(native)
     with np.errstate(over="ignore", invalid="ignore"):
-        return finite_float32(native.astype(np.float32, copy=False) * np.float32(slope) + np.float32(inter), path)
+        return float32(native.astype(np.float32, copy=False) * np.float32(slope) + np.float32(inter))
 
 
 def _scaled_integers(native: NDArray[Any], slope: int, inter: int) -> NDArray[Any] | None:

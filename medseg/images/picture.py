@@ -18,7 +18,7 @@ from medseg.errors import ImageError
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.note import Note
-from medseg.images.values import finite_float32
+from medseg.images.values import float32
 from medseg.types import LabelClass
 
 _INCH_MM = 25.4
@@ -52,7 +52,7 @@ class Picture:
         """In our axes, on its grid."""
         array = np.moveaxis(self.pixels, (0, 1, 2), (2, 1, 0))
         if array.dtype.kind == "f":
-            array = finite_float32(array, path)
+            array = float32(array)
         grid = picture_grid((array.shape[0], array.shape[1], array.shape[2]), self.spacing, self.note, path)
         return Image(
             array=array,

@@ -42,19 +42,34 @@ _FILE_FORMATS = (
 )
 
 
-def read_image(path: str | os.PathLike[str]) -> Image:
+def read_image(path: str | os.PathLike[str], *, nan: float | None = None) -> Image:
     """Read an image: a file of any format, or a folder that holds one DICOM series.
 
     Args:
         path: may end in `::SERIES`, see above.
+        nan: what NaN and infinity are replaced by, with a warning; None to refuse an image that holds any.
 
     Raises:
         ImageError: naming the file, what is wrong with it, and what to do.
     """
     place, series = split_series(path)
     if place.is_dir() or (series is not None and is_dicom(place)):
-        return read_dicom(place, series=series)
-    return _format_of(place).read(place)
+        return _finite(read_dicom(place, series=series), nan)
+    return _finite(_format_of(place).read(place), nan)
+
+
+def _finite(image: Image, nan: float | None) -> Image:
+    if image.array.dtype.kind != "f":
+        return image
+    finite = np.isfinite(image.array)
+    wrong = finite.size - int(np.count_nonzero(finite))
+    if not wrong:
+        return image
+    told = f"{wrong} voxels are NaN, infinite or beyond float32"
+    if nan is None:
+        raise ImageError(f"{image.path}: {told}; replace them, for example by `medseg convert --nan 0`")
+    array = np.where(finite, image.array, np.float32(nan))
+    return replace(image, array=array, warnings=(*image.warnings, f"{told}; they were replaced by {nan:g}"))
 
 
 def read_geometry(path: str | os.PathLike[str]) -> Geometry:
@@ -106,13 +121,13 @@ def needs_grid(path: str | os.PathLike[str]) -> bool:
     return place.is_file() and (is_seg(place) or is_rtstruct(place))
 
 
-def read_channels(paths: list[str | os.PathLike[str]]) -> Image:
+def read_channels(paths: list[str | os.PathLike[str]], *, nan: float | None = None) -> Image:
     """Read several images of one grid, such as MRI sequences, as the channels of one.
 
     Raises:
         ImageError: as `read_image`, and naming the first file that lies on another grid.
     """
-    images = [read_image(path) for path in paths]
+    images = [read_image(path, nan=nan) for path in paths]
     first = images[0]
     for each in images[1:]:
         if not each.geometry.agrees_with(first.geometry):

@@ -23,9 +23,16 @@ class Reader(ImageReader):
     (index -> RAS+ mm), the format, the modality where the file tells it, what the user should be warned of,
     and nothing that names a patient.
 
+    Args:
+        nan: what NaN and infinity are replaced by; None to refuse an image that holds any.
+
     Raises:
         ImageError: from `get_data`; see `images.read_image`.
     """
+
+    def __init__(self, *, nan: float | None = None) -> None:
+        super().__init__()
+        self._nan = nan
 
     def verify_suffix(self, filename: Any) -> bool:
         """Whether to try this reader: always, content decides and not the name."""
@@ -37,7 +44,7 @@ class Reader(ImageReader):
 
     def get_data(self, img: Sequence[str]) -> tuple[NDArray[Any], dict[str, Any]]:
         """Read the files and describe them in MONAI's words."""
-        image = _read(img)
+        image = self._image(img)
         array, affine = image.array, np.array(image.geometry.affine)
         if image.spatial_dims == 2:
             array, affine = array[:, :, 0], affine[np.ix_([0, 1, 3], [0, 1, 3])]
@@ -53,10 +60,9 @@ class Reader(ImageReader):
             "warnings": "; ".join(image.warnings),
         }
 
-
-def _read(paths: Sequence[str]) -> Image:
-    if len(paths) == 1:
-        return read_image(paths[0])
-    if len(paths) == 2 and needs_grid(paths[0]):
-        return read_label(paths[0], grid=read_geometry(paths[1]))
-    return read_channels(list(paths))
+    def _image(self, paths: Sequence[str]) -> Image:
+        if len(paths) == 1:
+            return read_image(paths[0], nan=self._nan)
+        if len(paths) == 2 and needs_grid(paths[0]):
+            return read_label(paths[0], grid=read_geometry(paths[1]))
+        return read_channels(list(paths), nan=self._nan)

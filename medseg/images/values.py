@@ -1,4 +1,4 @@
-"""What voxel values may be: labels are whole numbers, and no image holds NaN."""
+"""What voxel values may be: labels are whole numbers, fractions float32."""
 
 from __future__ import annotations
 
@@ -36,18 +36,10 @@ def whole_numbers(array: NDArray[Any], path: Path) -> NDArray[Any]:
     return rounded.astype(np.uint8 if low >= 0 and high <= 255 else np.int32)
 
 
-def finite_float32(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
-    """Numbers as float32.
-
-    Raises:
-        ImageError: saying how many voxels are NaN, infinite or beyond float32.
-    """
+def float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Numbers as float32; those beyond it become infinite, which `read_image` tells."""
     with np.errstate(over="ignore", invalid="ignore"):
-        numbers = array.astype(np.float32, copy=False)
-    wrong = numbers.size - int(np.isfinite(numbers).sum())
-    if wrong:
-        raise ImageError(f"{path}: {wrong} voxels are NaN, infinite or beyond float32; replace them, for example by 0")
-    return numbers
+        return array.astype(np.float32, copy=False)
 
 
 def storable(array: NDArray[Any]) -> NDArray[Any]:

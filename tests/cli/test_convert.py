@@ -125,6 +125,17 @@ def test_cells_drawn_black_on_white_are_the_structure(convert: Run, data_dir: Pa
     np.testing.assert_array_equal(read_image(tmp_path / "a.nii.gz").array[:, :, 0].T, mask == 0)
 
 
+def test_nan_is_replaced_where_asked(convert: Run, tmp_path: Path) -> None:
+    voxels = np.ones(GRID.shape, np.float32)
+    voxels[0, 0, 0], voxels[1, 1, 1] = np.nan, np.inf
+    write_volume(tmp_path / "a.nii", voxels, GRID)
+    assert "2 voxels are NaN, infinite or beyond float32; replace them" in convert(
+        tmp_path / "a.nii", tmp_path / "b.nii", fails=True
+    )
+    assert "they were replaced by -7" in convert(tmp_path / "a.nii", tmp_path / "b.nii", "--nan", "-7")
+    assert (read_image(tmp_path / "b.nii").array == -7).sum() == 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
