@@ -46,8 +46,9 @@ def _problem(case: Case, *, class_names: Mapping[int, str]) -> str | None:
     try:
         grid = read_geometry(case.images[0])
         for channel in case.images[1:]:
-            if not read_geometry(channel).agrees_with(grid):
-                return (
+            other = read_geometry(channel)
+            if not other.agrees_with(grid):
+                return f"{channel} and {case.images[0]} lie on different grids: {other.difference(grid)}"
                     f"{channel} and {case.images[0]} lie on different grids: {read_geometry(channel).difference(grid)}"
                 )
         label = read_label(case.label, grid=grid)

@@ -82,7 +82,8 @@ def test_channels_come_in_order_and_on_one_grid(tmp_path: Path) -> None:
 
 
 def test_channels_are_grouped_by_case() -> None:
-    images = {f"{case}_{number:04d}": (case, number) for case in "ab" for number in (1, 0)}
+    images = {f"{case}_{number:04d}": (case, number) for case in "ba" for number in (1, 0)}
+    assert list(group_channels(images)) == ["a", "b"]
     assert group_channels(images) == {"a": (("a", 0), ("a", 1)), "b": (("b", 0), ("b", 1))}
     with pytest.raises(ImageError, match="b: its channel b_0001 is missing"):
         group_channels({name: value for name, value in images.items() if name != "b_0001"})

@@ -14,7 +14,7 @@ import pytest
 
 from medseg.bundle.run import run_bundle
 from medseg.errors import MedsegError
-from medseg.images import read_geometry, read_image, read_label
+from medseg.images import read_geometry, read_image, read_label, write_volume
 
 Predict = Callable[..., Any]
 
@@ -95,6 +95,13 @@ def test_probabilities_are_written_where_asked(predict: Predict, phantom: Path, 
 def test_foreign_modality_is_warned_of(predict: Predict, data_dir: Path) -> None:
     (row,) = predict(data_dir / "dicom_qa" / "hippocampus_crop_study1" / "dicom").rows
     assert row.warnings[0] == "the scan's modality is MR; this bundle was trained on CT"
+
+
+def test_channels_that_the_bundle_does_not_take_are_told(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    scan = read_image(phantom / "images" / "case_001.nii.gz")
+    write_volume(tmp_path / "two.nii.gz", np.stack([scan.array, scan.array], axis=3), scan.geometry)
+    with pytest.raises(MedsegError, match=r"two\.nii\.gz: has 2 channels; this bundle takes 1: "):
+        predict(tmp_path / "two.nii.gz")
 
 
 def test_damaged_case_is_told_and_the_others_go_on(predict: Predict, phantom: Path, tmp_path: Path) -> None:
