@@ -49,8 +49,6 @@ def _problem(case: Case, *, class_names: Mapping[int, str]) -> str | None:
             other = read_geometry(channel)
             if not other.agrees_with(grid):
                 return f"{channel} and {case.images[0]} lie on different grids: {other.difference(grid)}"
-                    f"{channel} and {case.images[0]} lie on different grids: {read_geometry(channel).difference(grid)}"
-                )
         label = read_label(case.label, grid=grid)
     except ImageError as error:
         return str(error)
