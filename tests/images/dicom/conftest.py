@@ -10,8 +10,8 @@ import numpy as np
 import pydicom
 import pytest
 
+from medseg.images.dicom.series_write import write_dicom_series
 from medseg.images.geometry import Geometry
-from medseg.images.series import write_dicom_series
 
 Edit = Callable[[pydicom.Dataset, int], object]
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from medseg.images.dicom import read_dicom
+from medseg.images.dicom.series_write import write_dicom_series
 from medseg.images.geometry import Geometry
-from medseg.images.series import write_dicom_series
 
 AXES = [np.eye(3)[list(order)] * signs for order in permutations(range(3)) for signs in product([1, -1], repeat=3)]
 
