@@ -62,7 +62,7 @@ def read_rtstruct(path: Path, *, grid: Geometry) -> Image:
         files=(path,),
         modality="RTSTRUCT",
         classes=classes,
-        warnings=(*_warnings(structures, contours), *overlaps),
+        warnings=(*_warnings(structures, contours, owners), *overlaps),
     )
 
 
@@ -148,8 +148,9 @@ def _structures(path: Path) -> list[_Structure]:
     except Exception as error:
         raise ImageError(f"{path}: a damaged RT structure set; fetch it again") from error
     names = {each.whole("ROINumber"): each.text("ROIName") for each in values.items("StructureSetROISequence")}
-    drawn = {each.whole("ReferencedROINumber"): each for each in values.items("ROIContourSequence")}
-    if not names or None in names or not drawn.keys() <= names.keys():
+    contours = values.items("ROIContourSequence")
+    drawn = {each.whole("ReferencedROINumber"): each for each in contours}
+    if not names or None in names or not drawn.keys() <= names.keys() or len(drawn) < len(contours):
         raise ImageError(f"{path}: its structures are not described as DICOM asks for; export it again")
     numbers = sorted(number for number in names if number is not None)
     return [_structure(value, names[number], drawn.get(number), path) for value, number in enumerate(numbers, 1)]
@@ -175,11 +176,18 @@ def _points(contour: Values, name: str, path: Path) -> NDArray[np.float64]:
     return points
 
 
-def _warnings(structures: Sequence[_Structure], contours: Sequence[_Outline]) -> list[str]:
+def _warnings(structures: Sequence[_Structure], contours: Sequence[_Outline], owners: Sequence[int]) -> list[str]:
     told = []
     empty = [f"'{each.name}'" for each in structures if not each.contours]
     if empty:
         told.append(f"without closed contours, so not drawn: {', '.join(empty)}")
+    sparse = [
+        f"'{each.name}'"
+        for each in structures
+        if _sparse([outline.k for outline, owner in zip(contours, owners, strict=True) if owner == each.value])
+    ]
+    if sparse:
+        told.append(f"no two slices next to each other have contours, those between stay empty: {', '.join(sparse)}")
     skipped = sum(each.skipped for each in structures)
     if skipped:
         told.append(f"{skipped} contours are points or open lines, which enclose nothing; they were left out")
@@ -187,3 +195,8 @@ def _warnings(structures: Sequence[_Structure], contours: Sequence[_Outline]) ->
     if off > _BETWEEN:
         told.append(f"contours lie up to {off:.2f} slice distances beside the slices; each counts for the nearest")
     return told
+
+
+def _sparse(slices: Sequence[int]) -> bool:
+    """Whether contours were drawn on several slices, no two of them neighbours: on every other one of a scan, say."""
+    return len(set(slices)) > 1 and int(np.diff(np.unique(slices)).min()) > 1

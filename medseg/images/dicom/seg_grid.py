@@ -72,12 +72,16 @@ def placed(frame: Frame, grid: Geometry, path: Path) -> Place:
     columns, rows = frame.header.columns, frame.header.rows
     to_index = np.linalg.inv(grid.affine) @ plane_affine(frame)
     start = to_index[:3, 3]
-    across, down = to_index[:3, 0], to_index[:3, 1]
-    corners = np.array([start, start + across * (columns - 1), start + down * (rows - 1)])
-    whole = np.rint(corners).astype(int)
-    off = np.abs(corners - whole).max()
-    axes = [int(np.abs(way).argmax()) for way in (across, down)]
-    if off > _OFF or axes[0] == axes[1] or max(np.abs(np.abs(across).sum() - 1), np.abs(np.abs(down).sum() - 1)) > _OFF:
+    ways = to_index[:3, :2].T  # a step along a row, and along a column
+    axes = [int(np.abs(way).argmax()) for way in ways]
+    signs = [int(np.sign(way[axis])) for way, axis in zip(ways, axes, strict=True)]
+    whole_ways = np.zeros((2, 3), int)
+    whole_ways[[0, 1], axes] = signs
+    steps = np.array([[0, 0], [columns - 1, 0], [0, rows - 1]])  # to three of the corners
+    # Counted in whole steps, not rounded each by itself: another spacing may end on a voxel by chance.
+    whole = np.rint(start).astype(int) + steps @ whole_ways
+    off = np.abs(start + steps @ ways - whole).max()
+    if off > _OFF or axes[0] == axes[1]:
         raise ImageError(
             f"{path}: frame {frame.index + 1} does not lie on the voxels of its image (up to {off:.2f} voxels beside "
             "them); is it another series?"
@@ -86,8 +90,8 @@ def placed(frame: Frame, grid: Geometry, path: Path) -> Place:
     if lowest.min() < 0 or (highest >= grid.shape).any():
         raise ImageError(f"{path}: frame {frame.index + 1} lies outside of its image; is it another series?")
     index = [np.array([whole[0, axis]]) for axis in range(3)]
-    index[axes[0]] = whole[0, axes[0]] + int(np.sign(across[axes[0]])) * np.arange(columns)
-    index[axes[1]] = whole[0, axes[1]] + int(np.sign(down[axes[1]])) * np.arange(rows)
+    index[axes[0]] = whole[0, axes[0]] + signs[0] * np.arange(columns)
+    index[axes[1]] = whole[0, axes[1]] + signs[1] * np.arange(rows)
     return Place(np.ix_(*index), rows_first=axes[1] < axes[0])
 
 
@@ -96,7 +100,8 @@ def _check(frames: Sequence[Frame], path: Path) -> None:
         check_plane(frame)
         if frame.position is None or frame.directions is None or frame.spacing is None:
             raise ImageError(
-                f"{path}: frame {frame.index + 1} does not tell where it lies in the patient; not readable"
+                f"{path}: frame {frame.index + 1} does not tell where it lies in the patient (slides and pictures have "
+                "no such place); only segmentations of volumes are read"
             )
         if not np.allclose(frame.directions, frames[0].directions or (), atol=1e-3):
             raise ImageError(f"{path}: its frames have different orientations; split it first")

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels import iter_pixels
+from pydicom.uid import UID
 
 from medseg.errors import ImageError
 from medseg.images.dicom.frames import Frame, frames_of
@@ -27,6 +28,7 @@ from medseg.types import CodedTerm, Colour, LabelClass
 
 _LABEL_MAP = "LABELMAP"
 _FRACTIONAL = "FRACTIONAL"
+_CODE_VALUES = ("CodeValue", "LongCodeValue", "URNCodeValue")  # one of them, by its length (PS3.3 8.1)
 
 
 def is_seg(path: Path) -> bool:
@@ -92,7 +94,9 @@ class _Segmentation:
             raise _damaged(path) from error
         values = Values(dataset, path)
         kind = values.text("SegmentationType")
-        classes = tuple(sorted((_class(each) for each in values.items("SegmentSequence")), key=lambda each: each.value))
+        described = [_class(each) for each in values.items("SegmentSequence")]
+        # Label maps may describe their background, the value 0, which is no class.
+        classes = tuple(sorted((each for each in described if each.value), key=lambda each: each.value))
         segments = _no_segments(len(frames)) if kind == _LABEL_MAP else _segments(values, len(frames))
         unknown = {number for number in segments if number is not None} - {each.value for each in classes}
         if not classes or unknown or kind not in ("BINARY", _FRACTIONAL, _LABEL_MAP):
@@ -107,7 +111,7 @@ class _Segmentation:
             count += 1
             plane = place.turn(pixels)
             if segment is None:
-                yield from (Plane(each.value, place.index, plane == each.value) for each in self.classes if each.value)
+                yield from (Plane(each.value, place.index, plane == each.value) for each in self.classes)
             else:
                 yield Plane(segment, place.index, plane >= half if self.kind == _FRACTIONAL else plane > 0)
         if count < len(self.frames):
@@ -118,7 +122,7 @@ class _Segmentation:
         if self.kind != _FRACTIONAL:
             return []
         meaning = Values(self.dataset, self.path).text("SegmentationFractionalType").lower() or "fraction"
-        return [f"a fractional segmentation: voxels count from a {meaning} of one half on"]
+        return [f"a fractional segmentation ({meaning}): voxels count from one half on"]
 
     def _pixels(self) -> Iterator[NDArray[Any]]:
         known = {each.value for each in self.classes} | {0}
@@ -136,7 +140,8 @@ class _Segmentation:
 
     def _decoded(self) -> Iterator[NDArray[Any]]:
         header = self.frames[0].header
-        if header.bits_allocated == 1 and header.rows * header.columns % 8:
+        compressed = UID(header.transfer_syntax).is_encapsulated
+        if header.bits_allocated == 1 and header.rows * header.columns % 8 and not compressed:
             # pydicom 3.0.2 fails on frames that begin within a byte, or mixes them up.
             shape = (len(self.frames), header.rows, header.columns)
             packed = np.frombuffer(self.dataset.PixelData, np.uint8)
@@ -167,9 +172,14 @@ def _class(segment: Values) -> LabelClass:
     if number is None:
         raise ImageError(f"{segment.file}: a segment without SegmentNumber; export it again")
     terms = segment.items("SegmentedPropertyTypeCodeSequence")
-    code = CodedTerm(*(terms[0].text(each) for each in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")))\
-        if terms else None  # fmt: skip
+    code = _term(terms[0]) if terms else None
     return LabelClass(number, segment.text("SegmentLabel") or f"segment {number}", _colour(segment), code)
+
+
+def _term(values: Values) -> CodedTerm | None:
+    code = next((text for each in _CODE_VALUES if (text := values.text(each))), "")
+    scheme, meaning = values.text("CodingSchemeDesignator"), values.text("CodeMeaning")
+    return CodedTerm(code, scheme, meaning) if code and scheme and meaning else None
 
 
 def _colour(segment: Values) -> Colour | None:

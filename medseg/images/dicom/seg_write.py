@@ -16,14 +16,16 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+from pydicom.tag import BaseTag
 from pydicom.uid import generate_uid
+from pydicom.valuerep import DA, TM
 
 from medseg.errors import ImageError
 from medseg.files import replacing
 from medseg.images.dicom.quiet import quiet
 from medseg.images.dicom.read import read_stack
 from medseg.images.dicom.slices import Stack
-from medseg.types import LabelClass
+from medseg.types import CodedTerm, LabelClass
 
 # Attributes that the study of every object has, if only empty (PS3.3 C.7.1.1, C.7.2.1): highdicom copies them.
 _OF_THE_STUDY = (
@@ -31,9 +33,12 @@ _OF_THE_STUDY = (
     *("StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
 )
 _LONGEST_LABEL = 64  # characters of a DICOM LO
+_CHECKED = {"DA": DA, "TM": TM}  # types that highdicom converts and pydicom does not
+_SEXES = ("M", "F", "O")
+_UTF8 = "ISO_IR 192"
 _SERIES_NUMBER = 900  # behind those of the scanner
 _ANATOMY = Code("91723000", "SCT", "Anatomical structure")
-_TISSUE = Code("85756007", "SCT", "Tissue")
+_TISSUE = CodedTerm("85756007", "SCT", "Tissue")
 
 
 def write_seg(
@@ -53,7 +58,7 @@ def write_seg(
 
     Args:
         path: the file; it appears whole or not at all.
-        labels: integers `(i, j, k)` on the grid of `read_dicom(source, series=series)`.
+        labels: integers or bool `(i, j, k)` on the grid of `read_dicom(source, series=series)`.
         source: file or folder of the images.
         classes: of the values above 0.
         algorithm_name: what made the labels, such as a bundle.
@@ -61,25 +66,37 @@ def write_seg(
         series: which one of `source`, as for `read_dicom`.
 
     Raises:
-        ValueError: if the labels have another shape or a value without class.
+        ValueError: if the labels have another shape, are no integers, or hold a value without class; or if two
+            classes have one value.
         ImageError: if the source cannot be read, or no segmentation can refer to it.
         OutputError: if the file cannot be written.
     """
     stack = read_stack(source, series=series)
     classes = sorted(classes, key=lambda each: each.value)
     _check(labels, stack, classes)
+    labels = labels.astype(np.uint8) if labels.dtype.kind == "b" else labels
     with quiet():
         images = _images(stack, source)
         with replacing(path) as beside:
             frames = _frames(labels, stack, classes, images)
-            _segmentation(frames, images, stack, classes, (algorithm_name, algorithm_version)).save_as(beside)
+            try:
+                _segmentation(frames, images, stack, classes, (algorithm_name, algorithm_version)).save_as(beside)
+            except (ValueError, TypeError, AttributeError, KeyError) as error:  # may quote the patient's name
+                raise ImageError(
+                    f"{source}: no DICOM SEG can be made of its headers ({type(error).__name__}); write NIfTI"
+                ) from None
 
 
 def _check(labels: NDArray[Any], stack: Stack, classes: Sequence[LabelClass]) -> None:
     if labels.shape != stack.geometry.shape:
         raise ValueError(f"labels have shape {labels.shape}, the source {stack.geometry.shape}")
-    nameless = set(np.unique(labels).tolist()) - {0, *(each.value for each in classes)}
-    if nameless or not classes:
+    if labels.dtype.kind not in "iub":
+        raise ValueError(f"labels are {labels.dtype}, expected integers")
+    values = [each.value for each in classes]
+    if not values or values[0] < 1 or len(set(values)) < len(values):
+        raise ValueError(f"classes have the values {values}: expected one or more, each above 0 and once")
+    nameless = set(np.unique(labels).tolist()) - {0, *values}
+    if nameless:
         raise ValueError(f"labels without a class: {sorted(nameless)}")
 
 
@@ -93,7 +110,7 @@ def _images(stack: Stack, source: Path) -> list[pydicom.Dataset]:
     images: list[pydicom.Dataset] = []
     for file in dict.fromkeys(frame.header.file for frame in stack.frames):
         image = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
             if not image.get(keyword):
                 raise ImageError(f"{file}: has no {keyword}, so nothing can refer to it; export it again")
         if not image.get("FrameOfReferenceUID"):
@@ -105,11 +122,15 @@ def _images(stack: Stack, source: Path) -> list[pydicom.Dataset]:
 
 def _complete(image: pydicom.Dataset, stack: Stack) -> None:
     """Bring a header, in memory, to what DICOM and highdicom ask for where its scanner did not."""
+    for tag in [tag for tag in image.keys() if not _is_sound(image, tag)]:  # noqa: SIM118, values would be converted
+        del image[tag]
+    image.decode()  # says what it says in the file's own character set, and is written in UTF-8
+    image.SpecificCharacterSet = _UTF8
+    if image.get("PatientSex") not in _SEXES:
+        image.pop("PatientSex", None)
     for keyword in _OF_THE_STUDY:
         if keyword not in image:
             setattr(image, keyword, "")
-    if not image.get("SpecificCharacterSet"):
-        image.pop("SpecificCharacterSet", None)
     if not re.fullmatch(r"\d{3}[DWMY]", str(image.get("PatientAge", ""))):  # an optional value, and not to be repaired
         image.pop("PatientAge", None)
     if image.get("PatientIdentityRemoved") == "YES" and not image.get("DeidentificationMethod"):
@@ -121,6 +142,17 @@ def _complete(image: pydicom.Dataset, stack: Stack) -> None:
         for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
             if keyword not in shared and keyword in first:
                 setattr(shared, keyword, first[keyword].value)
+
+
+def _is_sound(image: pydicom.Dataset, tag: BaseTag) -> bool:
+    """Whether a value is what its type asks for. What is not cannot be copied, and no error may quote it."""
+    try:
+        element = image[tag]
+        if element.VR in _CHECKED and element.value:
+            _CHECKED[element.VR](element.value)
+    except Exception:  # pydicom documents none of what it raises
+        return False
+    return True
 
 
 def _frames(
@@ -149,7 +181,7 @@ def _segmentation(
 
     import medseg
 
-    name, version = algorithm
+    name, version = (_text(each) or "unknown" for each in algorithm)
     i, j, k = stack.geometry.spacing
     made_by = AlgorithmIdentificationSequence(name, codes.cid7162.ArtificialIntelligence, version)
     if frames.max(initial=0) <= 255:
@@ -178,13 +210,19 @@ def _segment(number: int, each: LabelClass, made_by: Any) -> Any:
     from highdicom.color import CIELabColor
     from highdicom.seg import SegmentDescription
 
-    code = each.code
+    code = each.code or _TISSUE
     return SegmentDescription(
         segment_number=number,
-        segment_label=each.name[:_LONGEST_LABEL],
+        segment_label=_text(each.name) or f"label {each.value}",
         segmented_property_category=_ANATOMY,
-        segmented_property_type=Code(code.value, code.scheme, code.meaning) if code else _TISSUE,
+        segmented_property_type=Code(code.value, code.scheme, _text(code.meaning)),
         algorithm_type="AUTOMATIC",
         algorithm_identification=made_by,
         display_color=CIELabColor.from_rgb(*each.colour) if each.colour else None,
     )
+
+
+def _text(value: str) -> str:
+    """Text as a DICOM LO may hold it: no backslash, which parts values, no control characters, 64 characters."""
+    plain = "".join(letter if letter.isprintable() and letter != "\\" else " " for letter in value)
+    return " ".join(plain.split())[:_LONGEST_LABEL].strip()

@@ -74,6 +74,38 @@ def test_a_contour_within_another_is_a_hole(tmp_path: Path) -> None:
     assert found.sum() == 15 * 15 - 5 * 5 and not found[12, 12]
 
 
+def test_a_keyhole_is_a_hole(tmp_path: Path) -> None:
+    """One contour that goes in along a line, round the hole and out along the same line."""
+    outer, inner = (
+        [(19.5, 12), (19.5, 19.5), (4.5, 19.5), (4.5, 4.5), (19.5, 4.5)],
+        [(14.5, 9.5), (9.5, 9.5), (9.5, 14.5)],
+    )
+    way = [(14.5, 12), *inner, (14.5, 14.5), (14.5, 12), (19.5, 12)]
+    contour = np.array([(i, j, 2.0) for i, j in [*outer, (19.5, 12), *way]])
+    found = read_label(structure_set(tmp_path / "rt.dcm", {"ring": [contour]}), grid=GRID).array[:, :, 2]
+    expected = np.zeros(GRID.shape[:2], bool)
+    expected[5:20, 5:20] = True
+    expected[10:15, 10:15] = False
+    np.testing.assert_array_equal(found > 0, expected)
+
+
+def test_contours_on_every_other_slice_are_told(tmp_path: Path) -> None:
+    contours = {"a": [square(k, 4.5, 9.5) for k in (0, 2, 4)], "b": [square(k, 19.5, 22.5) for k in (0, 1, 3)]}
+    found = read_label(structure_set(tmp_path / "rt.dcm", contours), grid=GRID)
+    told = "no two slices next to each other have contours, those between stay empty: 'a'"
+    assert found.warnings == (told,)
+    assert (found.array == 1).sum(axis=(0, 1)).tolist() == [25, 0, 25, 0, 25, 0]
+
+
+def test_contours_in_two_lists_for_one_structure_are_refused(tmp_path: Path) -> None:
+    path = structure_set(tmp_path / "rt.dcm", {"a": [square(2, 4.5, 9.5)], "b": [square(3, 4.5, 9.5)]})
+    written = pydicom.dcmread(path)
+    written.ROIContourSequence[1].ReferencedROINumber = written.ROIContourSequence[0].ReferencedROINumber
+    written.save_as(path)
+    with pytest.raises(ImageError, match="not described as DICOM asks for"):
+        read_label(path, grid=GRID)
+
+
 def test_contours_closer_than_slices_cut_no_holes(tmp_path: Path) -> None:
     path = structure_set(
         tmp_path / "rt.dcm", {"a": [square(1.8, 3.5, 8.5), square(2.0, 4.5, 9.5), square(2.3, 4.5, 9.5)]}

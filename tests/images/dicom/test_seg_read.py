@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import highdicom
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.encaps import encapsulate
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
+from pydicom.uid import JPEG2000Lossless, generate_uid
 from scipy.spatial.transform import Rotation
 
 from medseg.errors import ImageError
@@ -122,7 +124,7 @@ def test_fractional_counts_from_one_half_on(series: Path, tmp_path: Path) -> Non
     path = highdicom_seg(series, pixels[..., None], tmp_path / "a.dcm", segmentation_type="FRACTIONAL")
     found = read_label(path, grid=grid)
     assert np.argwhere(found.array).tolist() == [[3, 2, 1]]
-    assert found.warnings == ("a fractional segmentation: voxels count from a probability of one half on",)
+    assert found.warnings == ("a fractional segmentation (probability): voxels count from one half on",)
 
 
 def test_overlapping_segments_have_a_channel_each(series: Path, tmp_path: Path) -> None:
@@ -141,7 +143,50 @@ def test_label_map_segmentation(series: Path, tmp_path: Path, syntax: str) -> No
     path = highdicom_seg(
         series, labels.transpose(2, 1, 0), tmp_path / "a.dcm", segmentation_type="LABELMAP", transfer_syntax_uid=syntax
     )
+    found = read_label(path, grid=grid)
+    np.testing.assert_array_equal(found.array, labels)
+    assert [(each.value, each.name) for each in found.classes] == [(1, "part 1"), (2, "part 2")]
+
+
+def test_label_map_in_palette_colours(series: Path, tmp_path: Path) -> None:
+    grid = read_geometry(series)
+    labels = blocks(grid.shape)
+    colours = highdicom.PaletteColorLUTTransformation.from_colors(
+        ["black", "red", "blue"], palette_color_lut_uid=generate_uid()
+    )
+    options = {"segmentation_type": "LABELMAP", "palette_color_lut_transformation": colours}
+    path = highdicom_seg(series, labels.transpose(2, 1, 0), tmp_path / "a.dcm", **options)
+    assert pydicom.dcmread(path).PhotometricInterpretation == "PALETTE COLOR"
     np.testing.assert_array_equal(read_label(path, grid=grid).array, labels)
+
+
+def test_compressed_frames_of_one_bit_are_decoded(series: Path, tmp_path: Path) -> None:
+    """42 pixels a frame: no whole number of bytes, which uncompressed frames are cut at bit by bit."""
+    grid = read_geometry(series)
+    labels = (blocks(grid.shape) > 0).astype(np.uint8)
+    path = highdicom_seg(series, labels.transpose(2, 1, 0), tmp_path / "a.dcm")
+    seg = pydicom.dcmread(path)
+    bits = np.unpackbits(np.frombuffer(seg.PixelData, np.uint8), bitorder="little")
+    frames = bits[: 42 * int(seg.NumberOfFrames)].reshape(-1, seg.Rows, seg.Columns)
+    options = {"level": 0, "codecformat": "j2k", "bitspersample": 1, "reversible": True}
+    coded = [imagecodecs.jpeg2k_encode(np.ascontiguousarray(frame), **options) for frame in frames]
+    seg.PixelData = encapsulate(coded)
+    seg["PixelData"].VR, seg["PixelData"].is_undefined_length = "OB", True
+    seg.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    seg.save_as(tmp_path / "b.dcm")
+    np.testing.assert_array_equal(read_label(tmp_path / "b.dcm", grid=grid).array, labels)
+
+
+def test_segmentation_of_a_slide_is_refused(series: Path, tmp_path: Path) -> None:
+    grid = read_geometry(series)
+    path = highdicom_seg(series, blocks(grid.shape).transpose(2, 1, 0), tmp_path / "a.dcm")
+    seg = pydicom.dcmread(path)
+    for groups in seg.PerFrameFunctionalGroupsSequence:
+        del groups.PlanePositionSequence
+        groups.PlanePositionSlideSequence = [pydicom.Dataset()]
+    seg.save_as(path)
+    with pytest.raises(ImageError, match=r"slides and pictures have no such place"):
+        read_label(path, grid=grid)
 
 
 def test_order_of_frames_does_not_matter(series: Path, tmp_path: Path) -> None:
@@ -168,6 +213,17 @@ def test_segmentation_of_another_series_is_refused(series: Path, tmp_path: Path,
     moved[:3, 3] += off * moved[:3, 0]
     with pytest.raises(ImageError, match=rf"a\.dcm: frame 1 {message}"):
         read_label(tmp_path / "a.dcm", grid=Geometry(grid.shape, moved))
+
+
+@pytest.mark.parametrize("factor", [6 / 7, 1.5])
+def test_segmentation_of_another_spacing_is_refused(series: Path, tmp_path: Path, factor: float) -> None:
+    """Also where, as with 6 / 7, the corners of its frames happen to lie on voxels of the image."""
+    grid = read_geometry(series)
+    write_dicom_seg(tmp_path / "a.dcm", blocks(grid.shape), source=series, classes=[HIPPOCAMPUS, AMYGDALA], **MADE_BY)
+    finer = np.array(grid.affine)
+    finer[:3, 0] *= factor
+    with pytest.raises(ImageError, match=r"frame 1 does not lie on the voxels of its image \(up to [1-9]\.\d\d voxels"):
+        read_label(tmp_path / "a.dcm", grid=Geometry((20, *grid.shape[1:]), finer))
 
 
 def test_grid_of_another_axis_order_is_served(series: Path, tmp_path: Path) -> None:
