@@ -1,19 +1,48 @@
 """Arrays in, numbers out."""
 
+from medseg.metrics.bootstrap import bootstrap
+from medseg.metrics.confusion import Confusion
+from medseg.metrics.groups import dice_per_group, stack_groups
 from medseg.metrics.overlap import dice, iou
+from medseg.metrics.partition import (
+    BestScores,
+    PartitionScore,
+    best_over_thresholds,
+    information_score,
+    rand_score,
+    segments,
+    thinned,
+)
+from medseg.metrics.ranking import ScoreHistogram
 from medseg.metrics.score import ClassScore, Outcome, score_case
 from medseg.metrics.summary import ClassSummary, Estimate, summarise
 from medseg.metrics.surface import SurfaceDistances, surface_distances
+from medseg.metrics.warping import pixel_error, warped, warping_error
 
 __all__ = [
+    "BestScores",
     "ClassScore",
     "ClassSummary",
+    "Confusion",
     "Estimate",
     "Outcome",
+    "PartitionScore",
+    "ScoreHistogram",
     "SurfaceDistances",
+    "best_over_thresholds",
+    "bootstrap",
     "dice",
+    "dice_per_group",
+    "information_score",
     "iou",
+    "pixel_error",
+    "rand_score",
     "score_case",
+    "segments",
+    "stack_groups",
     "summarise",
     "surface_distances",
+    "thinned",
+    "warped",
+    "warping_error",
 ]

@@ -15,7 +15,8 @@ class SurfaceDistances:
     """For every surface voxel of one mask the distance in mm to the nearest surface voxel of the other.
 
     A surface voxel is one of the mask with a neighbour across a face (4 in 2D, 6 in 3D) outside of it, or
-    at the edge of the array; distances run between voxel centres.
+    at the edge of the array; distances run between voxel centres. An axis of length 1 has no neighbours: a
+    picture stored as a volume of one slice has contours, not faces.
     """
 
     from_label: NDArray[np.float64]
@@ -46,6 +47,9 @@ def surface_distances(
     """
     if not label.any() or not segmentation.any():
         raise ValueError("the distance to the surface of an empty mask has no value")
+    long = [axis for axis, length in enumerate(label.shape) if length > 1] or [0]
+    flat = tuple(axis for axis in range(label.ndim) if axis not in long)
+    label, segmentation, spacing = label.squeeze(flat), segmentation.squeeze(flat), [spacing[axis] for axis in long]
     joint = tuple(slice(index.min(), index.max() + 1) for index in np.nonzero(label | segmentation))
     true, mine = _surface(label[joint]), _surface(segmentation[joint])
     # MONAI 1.6's get_edge_surface_distance gives the same numbers in twice the time (and a FutureWarning).

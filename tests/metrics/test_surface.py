@@ -26,9 +26,10 @@ def two_masks(draw: st.DrawFn) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def surface(mask: NDArray[np.bool_]) -> list[tuple[int, ...]]:
-    """Voxels of the mask with a face neighbour outside it or outside the array."""
+    """Voxels of the mask with a face neighbour outside it or outside the array, along axes that have neighbours."""
     padded = np.pad(mask, 1)
-    steps = [step for step in product((-1, 0, 1), repeat=mask.ndim) if sum(map(abs, step)) == 1]
+    long = np.array(mask.shape) > 1
+    steps = [s for s in product((-1, 0, 1), repeat=mask.ndim) if sum(map(abs, s)) == 1 and (np.abs(s) <= long).all()]
     return [
         voxel
         for voxel in map(tuple, np.argwhere(mask))
@@ -90,3 +91,13 @@ def test_place_in_a_larger_image_changes_nothing() -> None:
 def test_empty_mask_has_no_distance() -> None:
     with pytest.raises(ValueError, match="empty mask"):
         surface_distances(np.zeros((3, 3), bool), np.ones((3, 3), bool), spacing=(1, 1))
+
+
+def test_a_picture_stored_as_one_slice_has_contours_and_no_faces() -> None:
+    label, segmentation = np.zeros((2, 30, 30), bool)
+    label[5:20, 5:20] = True
+    segmentation[5:20, 5:24] = True
+    flat = surface_distances(label, segmentation, spacing=(1, 1))
+    slab = surface_distances(label[..., None], segmentation[..., None], spacing=(1, 1, 7))
+    assert slab.hd95_mm() == flat.hd95_mm() == 4
+    assert slab.from_label.size == flat.from_label.size
