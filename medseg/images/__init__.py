@@ -4,26 +4,30 @@ MONAI's reader is imported by its own name, `medseg.images.reader.Reader`: impor
 """
 
 from medseg.images.channels import are_channels, group_channels
+from medseg.images.coding import LabelCoding
 from medseg.images.dicom.series_write import write_dicom_series
-from medseg.images.find import FoundImage, case_name, find_images, visible_files
+from medseg.images.find import FoundImage, case_name, find_images, has_image_suffix, visible_files
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
-from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label
+from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label, read_label_parts
 from medseg.images.write import write_dicom_seg, write_labels, write_volume
 
 __all__ = [
     "FoundImage",
     "Geometry",
     "Image",
+    "LabelCoding",
     "are_channels",
     "case_name",
     "find_images",
     "group_channels",
+    "has_image_suffix",
     "needs_grid",
     "read_channels",
     "read_geometry",
     "read_image",
     "read_label",
+    "read_label_parts",
     "visible_files",
     "write_dicom_seg",
     "write_dicom_series",

@@ -67,6 +67,11 @@ def case_name(path: Path) -> str:
     return path.stem
 
 
+def has_image_suffix(path: Path) -> bool:
+    """Whether a file is named as images are: a table or a text is not."""
+    return path.name.lower().endswith(_SUFFIXES)
+
+
 def visible_files(folder: Path) -> list[Path]:
     """What a person sees in a folder, sorted: no hidden file, no litter, no data file beside its header."""
     names = {each.name: each for each in sorted(folder.iterdir()) if not each.name.startswith(".")}

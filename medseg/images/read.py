@@ -7,20 +7,21 @@ prints, its UID or its description.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from medseg.errors import ImageError
+from medseg.images.coding import LabelCoding
 from medseg.images.dicom import is_dicom, read_dicom, read_dicom_geometry
 from medseg.images.dicom.rtstruct_read import is_rtstruct, read_rtstruct
 from medseg.images.dicom.seg_read import is_seg, read_seg, read_seg_geometry
 from medseg.images.geometry import Geometry, reordered
 from medseg.images.image import Image
 from medseg.images.itk import is_itk, read_itk, read_itk_geometry
-from medseg.images.nifti import is_nifti, read_nifti, read_nifti_geometry, whole_numbers
+from medseg.images.nifti import is_nifti, read_nifti, read_nifti_geometry
 from medseg.images.raster import is_raster, read_raster, read_raster_geometry
 
 EXPECTED = "expected a NIfTI, DICOM, NRRD, MetaImage, PNG, JPEG, TIFF, BMP or GIF file, or a folder of DICOM files"
@@ -84,8 +85,10 @@ def read_geometry(path: str | os.PathLike[str]) -> Geometry:
     return _format_of(place).read_geometry(place)
 
 
-def read_label(path: str | os.PathLike[str], *, grid: Geometry | None = None) -> Image:
-    """Read a label: whole numbers on the grid of its image.
+def read_label(
+    path: str | os.PathLike[str], *, grid: Geometry | None = None, coding: LabelCoding | None = None
+) -> Image:
+    """Read a label: class values on the grid of its image.
 
     DICOM SEG objects and RT structure sets are drawn onto `grid`; every other label must lie on it, and is
     brought into its order of axes where another tool stored it with others. Overlapping structures come as
@@ -94,9 +97,11 @@ def read_label(path: str | os.PathLike[str], *, grid: Geometry | None = None) ->
     Args:
         path: any format that `read_image` takes, or an RT structure set.
         grid: of the image that the label belongs to; None to take the label's own.
+        coding: how the file tells the classes; None for whole numbers.
 
     Raises:
-        ImageError: as `read_image`; for values that are no whole numbers; where the grids differ.
+        ImageError: as `read_image`; for values that are no whole numbers, or no colours of the coding; where
+            the grids differ.
     """
     place, _ = split_series(path)
     if place.is_file() and is_rtstruct(place):
@@ -105,14 +110,32 @@ def read_label(path: str | os.PathLike[str], *, grid: Geometry | None = None) ->
         return read_rtstruct(place, grid=grid)
     if place.is_file() and is_seg(place):
         return read_seg(place, grid=grid)
-    label = read_image(path)
-    array = whole_numbers(label.array, place)
+    label = (coding or LabelCoding()).decode(read_image(path))
     if grid is None or label.geometry.agrees_with(grid):
-        return replace(label, array=array)
-    turned = reordered(array, label.geometry, grid)
+        return label
+    turned = reordered(label.array, label.geometry, grid)
     if turned is None:
         raise ImageError(f"{place}: not on the grid of its image: {label.geometry.difference(grid)}")
     return replace(label, array=turned, geometry=grid)
+
+
+def read_label_parts(
+    paths: Sequence[str | os.PathLike[str]], *, grid: Geometry | None = None, coding: LabelCoding | None = None
+) -> Image:
+    """Read a label of several files, as where every lesion of an image has its own; the last wins.
+
+    Raises:
+        ImageError: as `read_label`, and where one is of another shape.
+    """
+    first, *others = (read_label(path, grid=grid, coding=coding) for path in paths)
+    if not others:
+        return first
+    array = first.array.astype(np.result_type(first.array, *(each.array for each in others)))
+    for each in others:
+        if each.array.shape != array.shape:
+            raise ImageError(f"{each.path}: {each.array.shape}, but {first.path} has {array.shape}; fetch them again")
+        np.copyto(array, each.array, where=each.array > 0)
+    return replace(first, array=array)
 
 
 def needs_grid(path: str | os.PathLike[str]) -> bool:

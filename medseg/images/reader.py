@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from monai.data import ImageReader
 from numpy.typing import NDArray
 
+from medseg.images.coding import LabelCoding
 from medseg.images.image import Image
-from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label
+from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label, read_label_parts
+from medseg.types import LabelClass
 
 
 class Reader(ImageReader):
@@ -25,14 +27,16 @@ class Reader(ImageReader):
 
     Args:
         nan: what NaN and infinity are replaced by; None to refuse an image that holds any.
+        rgb: whether a grey picture counts as red, green and blue of one brightness.
 
     Raises:
         ImageError: from `get_data`; see `images.read_image`.
     """
 
-    def __init__(self, *, nan: float | None = None) -> None:
+    def __init__(self, *, nan: float | None = None, rgb: bool = False) -> None:
         super().__init__()
         self._nan = nan
+        self._rgb = rgb
 
     def verify_suffix(self, filename: Any) -> bool:
         """Whether to try this reader: always, content decides and not the name."""
@@ -46,13 +50,16 @@ class Reader(ImageReader):
         """Read the files and describe them in MONAI's words."""
         image = self._image(img)
         array, affine = image.array, np.array(image.geometry.affine)
+        if self._rgb and array.ndim == 3:
+            array = np.repeat(array[..., None], 3, axis=3)
+        channels = array.ndim == 4
         if image.spatial_dims == 2:
             array, affine = array[:, :, 0], affine[np.ix_([0, 1, 3], [0, 1, 3])]
         return np.asarray(array), {
             "affine": affine,
             "original_affine": affine.copy(),
             "spatial_shape": np.array(array.shape[: image.spatial_dims]),
-            "original_channel_dim": -1 if image.array.ndim == 4 else "no_channel",
+            "original_channel_dim": -1 if channels else "no_channel",
             "space": "RAS",
             "modality": image.modality or "",
             "format": image.format,
@@ -66,3 +73,34 @@ class Reader(ImageReader):
         if len(paths) == 2 and needs_grid(paths[0]):
             return read_label(paths[0], grid=read_geometry(paths[1]))
         return read_channels(list(paths), nan=self._nan)
+
+
+class LabelReader(Reader):
+    """A `Reader` of labels in which colours or black and white stand for the classes.
+
+    Several paths are parts of one label, such as a file for each lesion; see `images.coding`.
+
+    Args:
+        coding: see `LabelCoding.of`.
+        tolerance: see `LabelCoding`.
+        classes: of the bundle; for the coding `classes`.
+
+    Raises:
+        ConfigError: for an unknown coding.
+        ImageError: from `get_data`, naming what in a file is no label of this coding.
+    """
+
+    def __init__(
+        self,
+        coding: str | Mapping[str, Any] = "values",
+        *,
+        tolerance: float = 96.0,
+        classes: Sequence[LabelClass] = (),
+    ) -> None:
+        super().__init__()
+        self.coding = LabelCoding.of(coding, classes=classes, tolerance=tolerance)
+
+    def _image(self, paths: Sequence[str]) -> Image:
+        if len(paths) == 2 and needs_grid(paths[0]):
+            return read_label(paths[0], grid=read_geometry(paths[1]))
+        return read_label_parts(paths, coding=self.coding)

@@ -1,0 +1,115 @@
+"""How the files of labels tell the classes: by values, as black and white masks, or in colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import ConfigError, ImageError
+from medseg.images.image import Image
+from medseg.images.nifti import whole_numbers
+from medseg.images.palette import labels_from_picture, mask_labels
+from medseg.images.palette_table import Palette, PaletteEntry
+from medseg.types import LabelClass
+
+_EXPECTED = (
+    "expected 'values', 'white', 'black', 'classes', or a colour for each class such as {background: 0, nucleus: 255}"
+)
+
+
+@dataclass(frozen=True)
+class LabelCoding:
+    """From what a label file holds to class values, once for a dataset.
+
+    Attributes:
+        kind: `values` are class values as they stand; `white` and `black` say which colour of a mask is class
+            1; `colours` are looked up in `palette`.
+        palette: of the kind `colours`.
+        take: of the kind `values`: value in the file -> class value, everything else being background; None to
+            take values as they stand.
+        tolerance: how far (0 to 441 in RGB) an area may lie beside its colour; pixels of blended edges and
+            stray values take the nearest colour whatever it is.
+    """
+
+    kind: str = "values"
+    palette: Palette | None = None
+    take: Mapping[int, int] | None = None
+    tolerance: float = 96.0
+
+    @classmethod
+    def of(
+        cls, given: str | Mapping[str, Any], *, classes: Sequence[LabelClass] = (), tolerance: float = 96.0
+    ) -> LabelCoding:
+        """The coding that a config tells.
+
+        Args:
+            given: `values`, `white`, `black`, `classes` (the colours of `classes`, black for the background),
+                `{take: {5: 1}}` to make class 1 of a file's value 5 and background of all others, or name ->
+                grey value or `[red, green, blue]`, in the order of the class values 0, 1, 2, ...
+            classes: of the bundle.
+            tolerance: see above.
+
+        Raises:
+            ConfigError: for anything else, or a colour that stands for two classes.
+        """
+        try:
+            if given in ("values", "white", "black"):
+                return cls(str(given), tolerance=tolerance)
+            if given == "classes":
+                return cls("colours", Palette.from_classes(classes), tolerance=tolerance)
+            if isinstance(given, Mapping) and set(given) == {"take"}:
+                return cls(take=_take(given["take"]))
+            if isinstance(given, Mapping):
+                return cls("colours", _palette(given), tolerance=tolerance)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"label coding: {error}; {_EXPECTED}") from error
+        raise ConfigError(f"label coding {given!r}: {_EXPECTED}")
+
+    def decode(self, image: Image) -> Image:
+        """The label map `(i, j, k)` that a file shows.
+
+        Raises:
+            ImageError: naming the file and what in it is no label of this coding.
+        """
+        if self.kind == "values":
+            values = whole_numbers(image.array, image.path)
+            if self.take is None:
+                return replace(image, array=values)
+            return replace(image, array=_taken(values, self.take), classes=())  # which are named by other values
+        if image.array.dtype.kind not in "iu":
+            raise ImageError(
+                f"{image.path}: {image.array.dtype} voxels; a label in colours has whole numbers up to 255"
+            )
+        if self.kind == "colours" and self.palette is not None:
+            decoded = labels_from_picture(image, palette=self.palette, tolerance=self.tolerance)
+        else:
+            decoded = mask_labels(image, foreground="black" if self.kind == "black" else "white")
+        return replace(decoded, classes=())  # the bundle names them
+
+
+def _taken(values: NDArray[Any], take: Mapping[int, int]) -> NDArray[np.uint8]:
+    taken = np.zeros(values.shape, np.uint8)
+    for value, to in take.items():
+        taken[values == value] = to
+    return taken
+
+
+def _take(given: Any) -> dict[int, int]:
+    take = {int(value): int(to) for value, to in dict(given).items()}
+    if not all(0 <= to <= 255 for to in take.values()):
+        raise ValueError(f"take {take}: classes are 0 to 255")
+    return take
+
+
+def _palette(colours: Mapping[str, Any]) -> Palette:
+    entries = []
+    for value, (name, colour) in enumerate(colours.items()):
+        parts = bytes([colour] * 3 if isinstance(colour, int) else list(colour))
+        if len(parts) != 3:
+            raise ValueError(f"'{name}' has {len(parts)} colour parts")
+        entries.append(PaletteEntry(value, str(name), (parts[0], parts[1], parts[2])))
+    return Palette(tuple(entries))
