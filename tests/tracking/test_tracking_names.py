@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param
 
-from medseg.training.tracking.names import LOCAL_PATH, metric_name, public_config, public_params, public_text
+from medseg.tracking.names import LOCAL_PATH, metric_name, public_config, public_params, public_text
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from medseg.training.tracking.names import metric_name, public_params, public_text
-from medseg.training.tracking.store import Measure, Store
-from medseg.training.tracking.uri import full_uri
-from medseg.training.tracking.worker import Closing, File, Job, Status, Text, Worker
+from medseg.tracking.names import metric_name, public_params, public_text
+from medseg.tracking.store import Measure, Store
+from medseg.tracking.uri import full_uri
+from medseg.tracking.worker import Closing, File, Job, Status, Text, Worker
 
 logger = logging.getLogger(__name__)
 

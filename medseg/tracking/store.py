@@ -25,8 +25,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 
-from medseg.training.tracking.owner import has_ended, machine, this_process
-from medseg.training.tracking.uri import (
+from medseg.tracking.owner import has_ended, machine, this_process
+from medseg.tracking.uri import (
     alone_with,
     artifact_folder,
     sqlite_file,

@@ -4,8 +4,8 @@
 is the thread that does so, `owner` knows whose runs have died, and `tracker` is the door.
 """
 
-from medseg.training.tracking.names import metric_name, public_config, public_params
-from medseg.training.tracking.tracker import Tracker
-from medseg.training.tracking.worker import Status
+from medseg.tracking.names import metric_name, public_config, public_params
+from medseg.tracking.tracker import Tracker
+from medseg.tracking.worker import Status
 
 __all__ = ["Status", "Tracker", "metric_name", "public_config", "public_params"]

@@ -13,8 +13,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Literal, NamedTuple
 
-from medseg.training.tracking.store import Measure, NoAnswerError, Store
-from medseg.training.tracking.uri import without_user
+from medseg.tracking.store import Measure, NoAnswerError, Store
+from medseg.tracking.uri import without_user
 
 logger = logging.getLogger(__name__)
 
