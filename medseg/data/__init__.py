@@ -1,6 +1,8 @@
 """Folders of images and labels: the list of cases, the check, the folds and the fingerprint.
 
-The synthetic dataset is imported by its own name, `from medseg.data.phantom import make_phantom`.
+The synthetic dataset is imported by its own name, `from medseg.data.phantom import make_phantom`, and so are the
+MONAI transforms, `medseg.data.weight_map.BorderWeightsd` and `medseg.data.elastic.RandGridElasticd`: importing MONAI
+takes seconds.
 """
 
 from medseg.bundle.parts import takes_parts
@@ -8,15 +10,23 @@ from medseg.data.check import check_cases
 from medseg.data.datalist import Case, find_cases
 from medseg.data.dataset import Split, load_labelled, load_split
 from medseg.data.fingerprint import fingerprint
-from medseg.data.folds import split
+from medseg.data.folds import Folds, split
 
-_PARTS = {"dataset_dir": "dataset_dir", "metadata": "_meta_", "fold": "fold", "max_cases": "max_cases"}
+_PARTS = {
+    "dataset_dir": "dataset_dir",
+    "metadata": "_meta_",
+    "fold": "fold",
+    "max_cases": "max_cases",
+    "folds": "folds",
+    "label_reader": "label_reader",
+}
 
 bundle_split = takes_parts(**_PARTS)(load_split)
-bundle_labelled = takes_parts(**_PARTS)(load_labelled)
+bundle_labelled = takes_parts(**_PARTS, side="side")(load_labelled)
 
 __all__ = [
     "Case",
+    "Folds",
     "Split",
     "bundle_labelled",
     "bundle_split",

@@ -12,18 +12,24 @@ from numpy.typing import NDArray
 
 from medseg.data.datalist import Case
 from medseg.errors import DatasetError, ImageError
-from medseg.images import Image, read_geometry, read_label
+from medseg.images import Image, LabelCoding, read_geometry, read_label, read_label_parts
 
 _INTEGER_TOLERANCE = 1e-3
 # A label of a large CT takes a gigabyte once decoded.
 _MOST_READERS = 8
+_HINT = "; is it a black and white mask? give the bundle a label_reader of the coding 'white'"
 
 
-def check_cases(cases: Sequence[Case], *, class_names: Mapping[int, str]) -> None:
+def check_cases(cases: Sequence[Case], *, class_names: Mapping[int, str], coding: LabelCoding | None = None) -> None:
     """Read every label and every image's header, and raise when a case could not be trained on.
 
     A label's values must be 0 (background) or a key of `class_names`; a float within 1e-3 of one
     counts as it. Image and label must lie on one grid: same shape, corners within 1e-3 mm in RAS+.
+
+    Args:
+        cases: as `find_cases` gives them.
+        class_names: value -> name of the foreground.
+        coding: how label files tell the classes; None for whole numbers.
 
     Raises:
         DatasetError: names the first offending file, what was found and expected, and how many
@@ -31,7 +37,7 @@ def check_cases(cases: Sequence[Case], *, class_names: Mapping[int, str]) -> Non
     """
     readers = min(_MOST_READERS, os.cpu_count() or 1)
     with ThreadPoolExecutor(readers, thread_name_prefix="check") as pool:
-        answers = list(pool.map(partial(_problem, class_names=class_names), cases))
+        answers = list(pool.map(partial(_problem, class_names=class_names, coding=coding), cases))
     problems = [answer for answer in answers if answer is not None]
     if problems:
         others = len(problems) - 1
@@ -39,7 +45,7 @@ def check_cases(cases: Sequence[Case], *, class_names: Mapping[int, str]) -> Non
         raise DatasetError(problems[0] + more)
 
 
-def _problem(case: Case, *, class_names: Mapping[int, str]) -> str | None:
+def _problem(case: Case, *, class_names: Mapping[int, str], coding: LabelCoding | None) -> str | None:
     """What is wrong with one case, in words, or None."""
     if case.label is None:
         return f"case {case.name} has no label"
@@ -49,7 +55,10 @@ def _problem(case: Case, *, class_names: Mapping[int, str]) -> str | None:
             other = read_geometry(channel)
             if not other.agrees_with(grid):
                 return f"{channel} and {case.images[0]} lie on different grids: {other.difference(grid)}"
-        label = read_label(case.label, grid=grid)
+        label = read_label_parts([case.label, *case.more_labels], grid=grid, coding=coding)
+        for path, its_coding in ((case.mask, LabelCoding("white")), (case.observer, coding)):
+            if path is not None:
+                read_label(path, grid=grid, coding=its_coding)
     except ImageError as error:
         return str(error)
     return _wrong_classes(label, case, class_names)
@@ -68,6 +77,7 @@ def _wrong_classes(label: Image, case: Case, class_names: Mapping[int, str]) -> 
         expected_values = ", ".join(f"{v} ({name})" for v, name in sorted({0: "background", **class_names}.items()))
         return (
             f"{case.label} holds the value{'s' if len(unknown) > 1 else ''} {_few(unknown)}: expected {expected_values}"
+            f"{_HINT if unknown == [255] else ''}"
         )
     return None
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from medseg.bundle.metadata import class_names
 from medseg.data.check import check_cases
 from medseg.data.datalist import Case, find_cases
 from medseg.data.fingerprint import fingerprint
-from medseg.data.folds import split
-from medseg.errors import DatasetError
-from medseg.images import needs_grid
+from medseg.data.folds import Folds
+from medseg.errors import ConfigError, DatasetError
+from medseg.images import LabelCoding, needs_grid, read_geometry, read_label_parts
+
+if TYPE_CHECKING:  # importing MONAI takes seconds
+    from medseg.images.reader import LabelReader
 
 Entry = dict[str, str | list[str]]
 
@@ -32,22 +37,42 @@ class Split:
 
 
 def load_split(
-    dataset_dir: str | None, *, metadata: Mapping[str, Any], fold: int, max_cases: int | None = None
+    dataset_dir: str | None,
+    *,
+    metadata: Mapping[str, Any],
+    fold: int | str,
+    max_cases: int | None = None,
+    folds: Folds | None = None,
+    label_reader: LabelReader | None = None,
+    max_empty: float | None = None,
 ) -> Split:
-    """Find, check and split the cases of a dataset folder; see `find_cases`, `check_cases` and `split`.
+    """Find, check and split the cases of a dataset folder; see `find_cases`, `check_cases` and `Folds`.
 
     Args:
         dataset_dir: the folder; None is an error that tells how to give it.
         metadata: of the bundle; every label value must be one of its classes.
-        fold: the validation block, 0 to 4.
-        max_cases: take only the first so many, for a quick try.
+        fold: the validation block, 0 to 4; `all` trains on every case and validates on none.
+        max_cases: take only so many, evenly spaced, for a quick try.
+        folds: how the cases are split; None for five contiguous blocks.
+        label_reader: how label files tell the classes; None for whole numbers.
+        max_empty: largest share of training cases whose label is empty; of more, evenly spaced ones are
+            taken. A network that mostly sees empty images learns to find nothing.
 
     Raises:
         DatasetError: naming the first file at fault.
         ConfigError: for a fold that does not exist.
     """
-    cases = _checked(dataset_dir, metadata, max_cases)
-    training, validation = split(cases, fold=fold)
+    found = [case for case in _found(dataset_dir) if case.subset == "training"]
+    cases = _few(found, max_cases)
+    _check(cases, metadata, label_reader)
+    sides = (folds or Folds()).of(found, fold)  # of all: a quick try must not train on cases that are set aside
+    taken = {case.name for case in cases}
+    training, validation = ([case for case in side if case.name in taken] for side in sides)
+    for purpose, kept, side in zip(("train", "validate"), (training, validation), sides, strict=True):
+        if side and not kept:
+            raise DatasetError(f"max_cases {max_cases} leaves no case to {purpose} on: take more")
+    if max_empty is not None:
+        training = _fewer_empty(training, max_empty, label_reader)
     tags = {
         "dataset_fingerprint": fingerprint(cases),
         "fold": str(fold),
@@ -58,24 +83,84 @@ def load_split(
 
 
 def load_labelled(
-    dataset_dir: str | None, *, metadata: Mapping[str, Any], fold: int | str, max_cases: int | None = None
+    dataset_dir: str | None,
+    *,
+    metadata: Mapping[str, Any],
+    fold: int | str,
+    max_cases: int | None = None,
+    folds: Folds | None = None,
+    label_reader: LabelReader | None = None,
+    side: str = "validation",
 ) -> list[Entry]:
-    """The checked cases to evaluate on: the validation cases of `fold`, or all of them for 'all'.
+    """The checked cases to evaluate on: the validation cases of `fold`, `test` or `all`.
 
-    The label stands under `truth`, not `label`: preprocessing must not touch what is measured against.
+    `test` are the cases that the dataset sets aside, `all` are all others. The label stands under `truth`,
+    not `label`: preprocessing must not touch what is measured against. Where the dataset has them, `mask`
+    tells where results count and `observer` is a second human's label.
+
+    Args:
+        others: as of `load_split`.
+        side: `training` for the fold's training cases instead, to tell how far a model learned them by heart.
+
+    Raises:
+        DatasetError: as `load_split`, and for `test` where no cases are set aside.
+        ConfigError: for a fold or a side that does not exist.
     """
-    cases = _checked(dataset_dir, metadata, max_cases)
-    if fold != "all":
-        cases = split(cases, fold=fold)[1]  # type: ignore[arg-type]
-    return [{"image": _paths(each.images), "truth": str(each.label), "case": each.name} for each in cases]
+    rule, found = folds or Folds(), _found(dataset_dir)
+    cases = rule.test(found) if fold == "test" else _side(rule, found, fold, side)
+    if not cases:
+        raise DatasetError(f"{dataset_dir}: no {fold} cases; a dataset sets them aside in a folder test/")
+    cases = _few(cases, max_cases)
+    _check(cases, metadata, label_reader)
+    return [_labelled(case) for case in cases]
 
 
-def _checked(dataset_dir: str | None, metadata: Mapping[str, Any], max_cases: int | None) -> list[Case]:
+def _fewer_empty(cases: list[Case], share: float, label_reader: LabelReader | None) -> list[Case]:
+    """The cases with a label and, evenly spaced, as many without as make up `share` of all at most."""
+    coding = label_reader.coding if label_reader else None
+    empty = [case for case in cases if not _label_of(case, coding).any()]
+    room = int(share / (1 - share) * (len(cases) - len(empty))) if share < 1 else len(empty)
+    if len(empty) <= room:
+        return cases
+    kept = {empty[index * len(empty) // room].name for index in range(room)}
+    dropped = {case.name for case in empty} - kept
+    return [case for case in cases if case.name not in dropped]
+
+
+def _label_of(case: Case, coding: LabelCoding | None) -> NDArray[Any]:
+    return read_label_parts(_labels(case), grid=read_geometry(case.images[0]), coding=coding).array
+
+
+def _side(rule: Folds, cases: Sequence[Case], fold: int | str, side: str) -> list[Case]:
+    if side not in ("training", "validation"):
+        raise ConfigError(f"side '{side}': expected 'validation' or 'training'")
+    training, validation = rule.of(cases, fold)
+    return training if side == "training" or fold == "all" else validation
+
+
+def _few(cases: list[Case], most: int | None) -> list[Case]:
+    if most is None or len(cases) <= most:
+        return cases
+    return [cases[index * len(cases) // most] for index in range(most)]
+
+
+def _found(dataset_dir: str | None) -> list[Case]:
     if dataset_dir is None:
         raise DatasetError("no dataset given: use --dataset_dir FOLDER, which holds images/ and labels/")
-    cases = find_cases(dataset_dir)[:max_cases]
-    check_cases(cases, class_names=class_names(metadata))
-    return cases
+    return find_cases(dataset_dir)
+
+
+def _check(cases: Sequence[Case], metadata: Mapping[str, Any], label_reader: LabelReader | None) -> None:
+    check_cases(cases, class_names=class_names(metadata), coding=label_reader.coding if label_reader else None)
+
+
+def _labelled(case: Case) -> Entry:
+    entry: Entry = {
+        "image": _paths(case.images),
+        "truth": _paths([each for each in (case.label, *case.more_labels) if each]),
+    }
+    entry |= {key: str(path) for key, path in (("mask", case.mask), ("observer", case.observer)) if path}
+    return entry | {"case": case.name}
 
 
 def _entries(cases: Sequence[Case]) -> list[Entry]:
@@ -85,7 +170,11 @@ def _entries(cases: Sequence[Case]) -> list[Entry]:
 def _label_paths(case: Case) -> str | list[str]:
     if case.label is not None and needs_grid(case.label):
         return [str(case.label), str(case.images[0])]
-    return str(case.label)
+    return _paths(_labels(case))
+
+
+def _labels(case: Case) -> list[Path]:
+    return [each for each in (case.label, *case.more_labels) if each is not None]
 
 
 def _paths(paths: Sequence[Path]) -> str | list[str]:

@@ -25,7 +25,8 @@ def fingerprint(cases: Iterable[Case]) -> str:
     digest = hashlib.sha256()
     for case in sorted(cases, key=lambda case: case.name):
         _add(digest, f"case {case.name}")
-        paths = [*(("image", path) for path in case.images), ("label", case.label)]
+        labels = (case.label, *case.more_labels)
+        paths = [*(("image", path) for path in case.images), *(("label", path) for path in labels)]
         for role, path in paths:
             for file in _files(path):
                 with file.open("rb") as stream:
