@@ -1,7 +1,11 @@
 """Whole scans to segmentations on their own grid."""
 
 from medseg.bundle.parts import takes_parts
+from medseg.inference.decision import Decision
+from medseg.inference.ensemble import Ensemble
 from medseg.inference.inputs import find_inputs
+from medseg.inference.mirrored import Mirrored
+from medseg.inference.overlap_tile import OverlapTile
 from medseg.inference.predictor import Predictor
 from medseg.inference.restore import to_source_grid
 
@@ -20,5 +24,20 @@ PREDICTOR_PARTS = {
 
 bundle_predictor = takes_parts(**PREDICTOR_PARTS)(Predictor)
 bundle_inputs = takes_parts(path="input", metadata="_meta_")(find_inputs)
+bundle_postprocessing = takes_parts(preprocessing="preprocessing", checkpoint="checkpoint", metadata="_meta_")(
+    to_source_grid
+)
 
-__all__ = ["PREDICTOR_PARTS", "Predictor", "bundle_inputs", "bundle_predictor", "find_inputs", "to_source_grid"]
+__all__ = [
+    "PREDICTOR_PARTS",
+    "Decision",
+    "Ensemble",
+    "Mirrored",
+    "OverlapTile",
+    "Predictor",
+    "bundle_inputs",
+    "bundle_postprocessing",
+    "bundle_predictor",
+    "find_inputs",
+    "to_source_grid",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.errors import ImageError, MedsegError, OutputError, user_error_in
 from medseg.files import check_output_dir
 from medseg.images import write_dicom_seg, write_labels, write_volume
+from medseg.inference.ensemble import Ensemble
 from medseg.inference.rows import CaseRow, write_rows
 from medseg.inference.scan import Scan, Segmented
 from medseg.inference.stages import Stages
@@ -44,7 +45,7 @@ class Predictor(SupervisedEvaluator):
         dataset: `monai.data.Dataset` of `{"image": path, "case": name}` whose transform is a `Compose`
             that begins with `LoadImaged`.
         network: logits `(N, C, window...)` of a window.
-        checkpoint: the weights' file; None to use the network as it is.
+        checkpoint: the weights' file, or several for an `Ensemble`; None to use the network as it is.
         inferer: such as `SlidingWindowInferer`.
         postprocessing: to the source grid, and last from logits to labels: `to_source_grid(...)`.
         metadata: of the bundle: class names, colours, expected modality.
@@ -63,7 +64,7 @@ class Predictor(SupervisedEvaluator):
         device: str | torch.device,
         dataset: Dataset,
         network: torch.nn.Module,
-        checkpoint: str | None,
+        checkpoint: str | Sequence[str] | None,
         inferer: Inferer,
         postprocessing: Compose,
         metadata: Mapping[str, Any],
@@ -73,8 +74,10 @@ class Predictor(SupervisedEvaluator):
     ) -> None:
         device = check_device(device)
         check_output_dir(output_dir)
-        if checkpoint is not None:
+        if isinstance(checkpoint, str):
             load_weights(network, checkpoint)
+        elif checkpoint is not None:
+            network = Ensemble(network, checkpoint)
         super().__init__(
             device=device,
             val_data_loader=range(len(dataset)),
@@ -93,6 +96,7 @@ class Predictor(SupervisedEvaluator):
         self._input = metadata["network_data_format"]["inputs"]["image"]
         self._precision = pick_precision(device, precision)
         self._save_probabilities = save_probabilities
+        self.keep_probabilities = save_probabilities
 
     def run(self) -> None:  # type: ignore[override]
         """Segment every case, write the rows, and raise if one failed."""
@@ -137,7 +141,7 @@ class Predictor(SupervisedEvaluator):
             entry["case"],
             found.labels,
             class_names=self.class_names,
-            voxel_ml=found.scan.geometry.voxel_volume_ml,
+            voxel_ml=found.scan.geometry.voxel_volume_ml if found.scan.spatial_dims == 3 else None,
             seconds=stages.seconds,
             warnings=self._warnings(found),
         )
@@ -152,9 +156,9 @@ class Predictor(SupervisedEvaluator):
         with stages("read"):
             data = transform({"image": entry["image"]}, end=1)
             scan = Scan.of(data["image"])
-            self._check_channels(entry, scan)
         with stages("preprocess"):
             data = transform(data, start=1)
+            self._check_channels(entry, len(data["image"]))
         with stages("network"), torch.no_grad(), autocast(self.state.device, self._precision):
             logits = self.inferer(plain_tensor(data["image"][None], self.state.device), self.network)
             data["pred"] = logits[0].float().cpu()
@@ -165,7 +169,7 @@ class Predictor(SupervisedEvaluator):
         last = len(self.to_source_grid) - 1
         data = self.to_source_grid(data, end=last)
         probabilities = None
-        if self._save_probabilities:
+        if self.keep_probabilities:
             probabilities = np.asarray(scan.whole(data["pred"].softmax(dim=0))).transpose(1, 2, 3, 0)
         labels = self.to_source_grid(data, start=last)["pred"]
         return Segmented(scan, scan.whole(labels)[0].astype(np.uint8), probabilities)
@@ -175,7 +179,7 @@ class Predictor(SupervisedEvaluator):
         name, scan, classes = entry["case"], found.scan, label_classes(self._metadata)
         suffix = ".png" if scan.spatial_dims == 2 else ".nii.gz"
         write_labels(self.output_dir / f"{name}{suffix}", found.labels, scan.geometry, classes=classes)
-        if found.probabilities is not None:
+        if self._save_probabilities and found.probabilities is not None:
             write_volume(self.output_dir / f"{name}_probabilities.nii.gz", found.probabilities, scan.geometry)
         if scan.format == "DICOM" and isinstance(entry["image"], str):
             write_dicom_seg(
@@ -204,8 +208,8 @@ class Predictor(SupervisedEvaluator):
             warnings.insert(0, f"the scan's modality is {modality}; this bundle was trained on {trained_on}")
         return [*found.scan.warnings, *warnings]
 
-    def _check_channels(self, entry: Mapping[str, Any], scan: Scan) -> None:
-        found, expected = len(scan.array), self._input["num_channels"]
+    def _check_channels(self, entry: Mapping[str, Any], found: int) -> None:
+        expected = self._input["num_channels"]
         if found != expected:
             what = ", ".join(self._input["channel_def"].values())
             raise ImageError(f"{entry['image']}: has {found} channels; this bundle takes {expected}: {what}")

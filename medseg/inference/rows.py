@@ -35,14 +35,14 @@ class CaseRow:
         segmentation: NDArray[Any],
         *,
         class_names: Mapping[int, str],
-        voxel_ml: float,
+        voxel_ml: float | None,
         seconds: Mapping[str, float],
         warnings: Sequence[str],
     ) -> CaseRow:
-        """The row of a label map whose voxels hold `voxel_ml` mL each."""
+        """The row of a label map whose voxels hold `voxel_ml` mL each; None for pictures, which have no volume."""
         counts = np.bincount(segmentation.ravel(), minlength=max(class_names) + 1)
         voxels = {name: int(counts[value]) for value, name in class_names.items()}
-        volumes = {name: round(count * voxel_ml, 4) for name, count in voxels.items()}
+        volumes = {name: round(count * voxel_ml, 4) for name, count in voxels.items()} if voxel_ml else {}
         return cls(case, dict(seconds), voxels, volumes, tuple(warnings))
 
     @classmethod
@@ -54,7 +54,9 @@ class CaseRow:
         """The row in one line for a person."""
         if self.error is not None:
             return f"{self.case}  FAILED: {self.error}"
-        volumes = ", ".join(f"{name} {ml:.2f} mL" for name, ml in self.volume_ml.items())
+        sizes = {name: f"{ml:.2f} mL" for name, ml in self.volume_ml.items()}
+        sizes = sizes or {name: f"{count} pixels" for name, count in self.voxels.items()}
+        volumes = ", ".join(f"{name} {size}" for name, size in sizes.items())
         times = ", ".join(f"{stage} {self.seconds[stage]:.2f}" for stage in STAGES)
         notes = "".join(f"  warning: {each}" for each in self.warnings)
         return f"{self.case}  {volumes}  [s: {times}]{notes}"

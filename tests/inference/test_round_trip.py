@@ -18,7 +18,7 @@ from monai.inferers import Inferer
 from monai.transforms import Compose
 from scipy.spatial.transform import Rotation
 
-from medseg.bundle import sibling
+from medseg.bundle import trained
 from medseg.bundle.run import find_bundle
 from medseg.images import Geometry, read_image, write_volume
 from medseg.inference import Predictor, to_source_grid
@@ -49,7 +49,7 @@ class Bundle:
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    parser = sibling(find_bundle("hippocampus_mri_3d"), "train.yaml")
+    parser = trained(str(find_bundle("hippocampus_mri_3d")))
     return Bundle(*(parser.get_parsed_content(each) for each in ("preprocessing", "inferer")), parser.get("_meta_"))
 
 
@@ -65,7 +65,7 @@ def send_through(bundle: Bundle, label: np.ndarray, geometry: Geometry, folder: 
         network=Identity(torch.linspace(float(image.min()), float(image.max()), LEVELS)),
         checkpoint=None,
         inferer=bundle.inferer,
-        postprocessing=to_source_grid(preprocessing),
+        postprocessing=to_source_grid(preprocessing, metadata=bundle.metadata),
         metadata=bundle.metadata,
         output_dir=str(folder),
         precision="fp32",

@@ -1,0 +1,151 @@
+"""From class probabilities to labels: what was chosen on validation cases, kept beside the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import MapTransform
+from numpy.typing import NDArray
+from scipy.ndimage import label as components
+
+from medseg.errors import BundleError
+from medseg.files import write_text
+from medseg.types import LabelClass
+
+FILE_NAME = "decision.json"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which class a pixel belongs to.
+
+    A class is a candidate where its probability reaches its threshold; of several the one with the highest
+    ratio of probability to threshold wins, and where there is none the background does. Without thresholds the
+    most probable class wins, background included. Then components (connected by faces) of fewer pixels than the
+    class's minimum become background.
+
+    Attributes:
+        thresholds: class name -> probability; all foreground classes or none.
+        minimum_size: class name -> pixels (voxels).
+        chosen_on: what the values were chosen on, in words, for the reader of the file.
+    """
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    minimum_size: Mapping[str, int] = field(default_factory=dict)
+    chosen_on: str = ""
+
+    def labels(self, probabilities: NDArray[np.floating[Any]], classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
+        """The label map `(spatial...)` of probabilities `(class, spatial...)`, the background first."""
+        labels: NDArray[np.uint8] = self._winners(probabilities, classes).astype(np.uint8)
+        for each in classes:
+            smallest = self.minimum_size.get(each.name, 0)
+            if smallest > 1:
+                labels[too_small(labels == each.value, smallest)] = 0
+        return labels
+
+    def _winners(self, probabilities: NDArray[np.floating[Any]], classes: Sequence[LabelClass]) -> NDArray[np.intp]:
+        winners: NDArray[np.intp] = probabilities.argmax(axis=0)
+        if not self.thresholds:
+            return winners
+        ratios = np.stack([probabilities[each.value] / max(self.thresholds[each.name], 1e-9) for each in classes])
+        values = np.array([each.value for each in classes])
+        winners = np.where(ratios.max(axis=0) >= 1, values[ratios.argmax(axis=0)], 0)
+        return winners
+
+    def save(self, checkpoint: Path) -> Path:
+        """Write `decision.json` beside the weights; returns its path.
+
+        Raises:
+            OutputError: if the folder cannot be written.
+        """
+        path = checkpoint.with_name(FILE_NAME)
+        content = {
+            "thresholds": {name: float(value) for name, value in self.thresholds.items()},
+            "minimum_size": dict(self.minimum_size),
+            "chosen_on": self.chosen_on,
+        }
+        write_text(path, json.dumps(content, indent=2) + "\n")
+        return path
+
+
+def decision_beside(checkpoint: str | Path | Sequence[str] | None, classes: Sequence[LabelClass]) -> Decision:
+    """The decision kept beside weights; the most probable class where there is none, or several weights.
+
+    Raises:
+        BundleError: if the file is damaged or names other classes.
+    """
+    path = Path(checkpoint).with_name(FILE_NAME) if isinstance(checkpoint, str | Path) else None
+    if path is None or not path.is_file():
+        return Decision()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        decision = Decision(
+            {name: float(value) for name, value in content["thresholds"].items()},
+            {name: int(value) for name, value in content["minimum_size"].items()},
+            str(content.get("chosen_on", "")),
+        )
+        if not all(0 <= value <= 1 for value in decision.thresholds.values()):
+            raise ValueError("a threshold lies outside of 0 to 1")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path}: no decision that can be read ({error!r}); delete it or tune again") from error
+    names = {each.name for each in classes}
+    named = set(decision.thresholds) | set(decision.minimum_size)
+    if named - names or (decision.thresholds and set(decision.thresholds) != names):
+        raise BundleError(f"{path}: is for the classes {sorted(named)}, the bundle has {sorted(names)}; tune again")
+    return decision
+
+
+def all_but_largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels of `mask` outside of its largest component, connected by faces."""
+    numbered, count = components(mask)
+    if count < 2:
+        return np.zeros_like(mask)
+    largest = 1 + int(np.argmax(np.bincount(numbered.ravel())[1:]))
+    found: NDArray[np.bool_] = mask & (numbered != largest)
+    return found
+
+
+def too_small(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
+    """The pixels of `mask` in components of fewer than `smallest` pixels, connected by faces."""
+    numbered, count = components(mask)
+    sizes = np.bincount(numbered.ravel(), minlength=count + 1)
+    small = sizes < smallest
+    small[0] = False
+    found: NDArray[np.bool_] = small[numbered]
+    return found
+
+
+class Decided(MapTransform):
+    """MONAI transform from logits `(class, spatial...)` to the label map `(1, spatial...)` of a decision.
+
+    Args:
+        keys: of the logits.
+        decision: see there.
+        classes: of the bundle.
+        largest: of each of these groups of class values only the largest component is kept, in this order.
+    """
+
+    def __init__(
+        self, keys: str, decision: Decision, classes: Sequence[LabelClass], largest: Sequence[Sequence[int]] = ()
+    ) -> None:
+        super().__init__(keys)
+        self._largest = [list(values) for values in largest]
+        self._decision = decision
+        self._classes = tuple(classes)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replace the logits of every key."""
+        decided = dict(data)
+        for key in self.key_iterator(decided):
+            probabilities = torch.as_tensor(decided[key]).float().softmax(dim=0).numpy()
+            labels = self._decision.labels(probabilities, self._classes)
+            for values in self._largest:
+                labels[all_but_largest(np.isin(labels, values))] = 0
+            decided[key] = torch.from_numpy(labels[None])
+        return decided

@@ -1,0 +1,42 @@
+"""Several trainings of one network, such as its folds, as one network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from medseg.bundle.weights import load_weights
+
+
+class Ensemble(nn.Module):
+    """The mean of the probabilities (softmax) of networks that differ in their weights alone.
+
+    Args:
+        network: the architecture; not changed.
+        checkpoints: the weights of each member.
+
+    Raises:
+        BundleError: if weights are missing or do not fit.
+    """
+
+    def __init__(self, network: nn.Module, checkpoints: Sequence[str]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(copy.deepcopy(network) for _ in checkpoints)
+        for member, checkpoint in zip(self.members, checkpoints, strict=True):
+            load_weights(member, checkpoint)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logarithms of the mean probabilities `(N, C, spatial...)`, whose softmax they are themselves."""
+        total = torch.stack([member(image).float().softmax(dim=1) for member in self.members]).mean(dim=0)
+        return total.clamp_min(torch.finfo(torch.float32).tiny).log()
+
+    def __getattr__(self, name: str) -> Any:
+        """What an inferer asks of the architecture, such as the margin of an unpadded U-Net."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(next(iter(self._modules["members"].children())), name)  # type: ignore[union-attr]
