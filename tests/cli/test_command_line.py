@@ -19,7 +19,7 @@ def medseg(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", ask, *map(str, words)], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "pack", "phantom", "demo", "doctor"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "pack", "phantom", "demo", "memory", "doctor"])
 def test_help_tells_what_a_command_does_and_shows_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0

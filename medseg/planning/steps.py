@@ -1,0 +1,178 @@
+"""One training step and one inference step of a bundle's network, on an image of zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import torch
+from monai.losses import DeepSupervisionLoss
+
+from medseg.bundle.trained import trained
+from medseg.device import autocast, pick_precision
+from medseg.errors import BundleError, ConfigError
+
+Mode = Literal["training", "inference"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+class Step(Protocol):
+    """A network that can be run once, forward or forward and backward, at any batch and size."""
+
+    network: torch.nn.Module
+    optimizer: torch.optim.Optimizer | None
+
+    def __call__(self, batch: int, size: Sequence[int]) -> None:
+        """Run it on `batch` images of `size`, or raise what the network raises."""
+
+
+def build_step(bundle: Path, mode: Mode, device: torch.device, precision: torch.dtype) -> Step:
+    """The step of a bundle with the network, loss and optimiser of its `train.yaml`; no dataset is touched.
+
+    Raises:
+        BundleError: if its `train.yaml` lacks one of them.
+    """
+    parser = trained(str(bundle))
+    needed = ("network_def", "optimizer", "loss") if mode == "training" else ("network_def",)
+    for id in needed:
+        if id not in parser:
+            raise BundleError(f"{bundle / 'configs' / 'train.yaml'}: has no '{id}'; a {mode} step needs it")
+    channels = input_format(parser)["num_channels"]
+    network = _on(device, parser.network_def)
+    if mode == "inference":
+        return InferenceStep(network, channels, device, precision)
+    clip = "train::trainer::gradient_clip"
+    return TrainingStep(
+        network,
+        parser.optimizer,
+        parser.loss if device.type == "cpu" else parser.loss.to(device),
+        channels,
+        device,
+        precision,
+        gradient_clip=parser.get_parsed_content(clip) if clip in parser else None,
+    )
+
+
+def input_format(parser: Any) -> dict[str, Any]:
+    """What a bundle's metadata say of the network's input."""
+    found: dict[str, Any] = parser["_meta_"]["network_data_format"]["inputs"]["image"]
+    return found
+
+
+def precision_of(bundle: Path, device: torch.device, wanted: str | None) -> torch.dtype:
+    """The number format that the bundle trains in on `device`, or the `wanted` one.
+
+    Raises:
+        ConfigError: for one that is not known.
+    """
+    parser = trained(str(bundle))
+    own = str(parser["precision"]) if "precision" in parser else "auto"
+    return pick_precision(device, wanted or own)
+
+
+class TrainingStep:
+    """Forward, backward and optimiser, in the order and with the number formats of `medseg.training.Trainer`."""
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss: torch.nn.modules.loss._Loss,
+        channels: int,
+        device: torch.device,
+        precision: torch.dtype,
+        *,
+        gradient_clip: float | None = None,
+    ) -> None:
+        self.network = network
+        self.optimizer: torch.optim.Optimizer | None = optimizer
+        self._optimizer = optimizer
+        self._loss = loss
+        self._heads_loss = DeepSupervisionLoss(loss)
+        self._channels = channels
+        self._device = device
+        self._precision = precision
+        self._scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
+        self._gradient_clip = gradient_clip
+
+    def __call__(self, batch: int, size: Sequence[int]) -> None:
+        """Run it once; the optimiser has its states from the first time on."""
+        image = torch.zeros(batch, self._channels, *size, device=self._device)
+        label = torch.zeros(batch, 1, *size, device=self._device)
+        self.network.train()
+        self._optimizer.zero_grad()
+        with autocast(self._device, self._precision):
+            output = self.network(image)
+        self._scaler.scale(self._loss_of(output, label)).backward()
+        if self._gradient_clip is not None:
+            self._scaler.unscale_(self._optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._gradient_clip)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+
+    def _loss_of(self, output: Any, label: torch.Tensor) -> torch.Tensor:
+        heads = _heads(output, label.ndim)
+        check_whole(heads[0], label)
+        loss: torch.Tensor
+        if len(heads) == 1 and isinstance(output, torch.Tensor):
+            loss = self._loss(heads[0].float(), label)
+        else:
+            loss = self._heads_loss([head.float() for head in heads], label)
+        return loss
+
+
+class InferenceStep:
+    """A forward pass as prediction makes it for a batch of windows."""
+
+    optimizer: torch.optim.Optimizer | None = None
+
+    def __init__(self, network: torch.nn.Module, channels: int, device: torch.device, precision: torch.dtype) -> None:
+        self.network = network.eval()
+        self._channels = channels
+        self._device = device
+        self._precision = precision
+
+    def __call__(self, batch: int, size: Sequence[int]) -> None:
+        """Run it once."""
+        image = torch.zeros(batch, self._channels, *size, device=self._device)
+        with torch.no_grad(), autocast(self._device, self._precision):
+            output = self.network(image)
+        check_whole(_heads(output, image.ndim)[0], image)
+
+
+def check_whole(output: torch.Tensor, image: torch.Tensor) -> None:
+    """That the network gives as many pixels as it got.
+
+    Raises:
+        ConfigError: if it gives others.
+    """
+    if output.shape[2:] != image.shape[2:]:
+        raise ConfigError(f"image of {by(image.shape[2:])}: the network gives {by(output.shape[2:])} for it")
+
+
+def by(size: Sequence[int]) -> str:
+    """A size as a person writes it."""
+    return " x ".join(map(str, size))
+
+
+def _heads(output: Any, dims: int) -> Sequence[torch.Tensor]:
+    """The outputs of a network, the finest first; several with deep supervision, a list or stacked."""
+    if not isinstance(output, torch.Tensor):
+        heads: Sequence[torch.Tensor] = output
+        return heads
+    return [output] if output.ndim == dims else torch.unbind(output, dim=1)
+
+
+def _on(device: torch.device, network: torch.nn.Module) -> torch.nn.Module:
+    """The network where it runs, laid out as the trainer does it.
+
+    Colours of pictures lie side by side in memory: cuDNN takes other workspaces for that. Where tensors are
+    counted only, they are as many bytes either way, and parameters without memory cannot be moved.
+    """
+    if device.type == "cpu":
+        return network
+    weights = [each for each in network.parameters() if each.ndim >= 4]
+    if weights and all(each.ndim == 4 for each in weights):
+        return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(device)
