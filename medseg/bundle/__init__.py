@@ -3,7 +3,7 @@
 from medseg.bundle.check import check, load_config
 from medseg.bundle.metadata import class_colours, class_names, label_classes
 from medseg.bundle.running import root
-from medseg.bundle.sibling import sibling
+from medseg.bundle.trained import trained
 
 __all__ = [
     "check",
@@ -12,5 +12,5 @@ __all__ = [
     "label_classes",
     "load_config",
     "root",
-    "sibling",
+    "trained",
 ]

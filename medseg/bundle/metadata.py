@@ -54,3 +54,24 @@ def class_names(metadata: Mapping[str, Any]) -> dict[int, str]:
 def class_colours(metadata: Mapping[str, Any]) -> dict[int, Colour]:
     """Label value -> display colour (sRGB, 0-255), without the background."""
     return {each.value: each.colour for each in label_classes(metadata) if each.colour}
+
+
+def label_regions(metadata: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Region name -> the label values of the classes that make it up, from `regions` (may be absent).
+
+    Raises:
+        BundleError: if a region is no list of classes, names an unknown one, or has a class's name.
+    """
+    values = {name: value for value, name in class_names(metadata).items()}
+    regions = {}
+    for region, members in metadata.get("regions", {}).items():
+        if not isinstance(members, list) or not members:
+            raise BundleError(
+                f"metadata.json: region '{region}': expected a list of classes; classes are {sorted(values)}"
+            )
+        unknown = sorted(set(members) - values.keys())
+        if unknown or region in values:
+            what = f"no class '{unknown[0]}'" if unknown else "a class of that name"
+            raise BundleError(f"metadata.json: region '{region}': there is {what}; classes are {sorted(values)}")
+        regions[region] = tuple(values[member] for member in members)
+    return regions

@@ -6,6 +6,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from medseg.bundle.check import load_config
 from medseg.bundle.metadata import label_classes
 from medseg.errors import BundleError
@@ -22,11 +24,16 @@ _REQUIRED = (
     "LICENSE",
 )
 _WEIGHTS = "models/model.pt"
+_DECISION = "models/decision.json"
+_OF_THIS_MACHINE = ("dataset_dir", "output_dir", "tracking_uri", "pretrained")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one bundle, one file: no time stamps
 
 
 def pack(bundle: Path, output: Path, *, checkpoint: Path | None = None) -> list[str]:
     """Write a bundle to the zip file `output` under its own name; unpacked, it runs with medseg installed.
+
+    Weights of a run bring along the decision that was tuned for them and the config that they were trained
+    with (as `config.yaml`, which `trained` looks for), without the ids that name folders of this machine.
 
     Args:
         bundle: its folder.
@@ -41,8 +48,13 @@ def pack(bundle: Path, output: Path, *, checkpoint: Path | None = None) -> list[
         OutputError: if `output` cannot be written.
     """
     files = dict(_files(bundle))
+    as_trained = None
     if checkpoint is not None:
         files[_WEIGHTS] = checkpoint
+        files.pop(_DECISION, None)
+        if checkpoint.with_name("decision.json").is_file():
+            files[_DECISION] = checkpoint.with_name("decision.json")
+        as_trained = _config_of_run(checkpoint)
     for name in (*_REQUIRED, _WEIGHTS):
         if name not in files or not files[name].is_file():
             hint = "; train it and give --checkpoint OUTPUT_DIR/models/model.pt" if name == _WEIGHTS else ""
@@ -52,11 +64,26 @@ def pack(bundle: Path, output: Path, *, checkpoint: Path | None = None) -> list[
     top = str(metadata.get("name", bundle.resolve().name))
     with replacing(output) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, path in sorted(files.items()):
-            entry = zipfile.ZipInfo(f"{top}/{name}", _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, path.read_bytes())
+            archive.writestr(_entry(f"{top}/{name}"), path.read_bytes())
+        if as_trained is not None:
+            archive.writestr(_entry(f"{top}/config.yaml"), as_trained)
         return archive.namelist()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _config_of_run(checkpoint: Path) -> str | None:
+    path = checkpoint.resolve().parent.parent / "config.yaml"
+    if not path.is_file():
+        return None
+    config = load_config(path)
+    config |= {id: None for id in _OF_THIS_MACHINE if id in config}
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
 def _files(bundle: Path) -> Iterator[tuple[str, Path]]:

@@ -28,14 +28,15 @@ def find_bundle(name: str | Path) -> Path:
     raise BundleError(f"{name}: no bundle there (no configs/metadata.json); medseg ships: {names}")
 
 
-def find_layer(name: str | Path) -> Path:
-    """The file of a layer, given by path or, for those in `configs/`, by name.
+def find_layer(name: str | Path, bundle: Path | None = None) -> Path:
+    """The file of a layer, given by path or, for those in `configs/` and in the bundle's own, by name.
 
     Raises:
         ConfigError: if there is none, naming those that there are.
     """
     known = shipped("configs")
-    for file in (Path(name), known / f"{name}.yaml"):
+    own = [bundle / "configs" / f"{name}.yaml"] if bundle is not None else []
+    for file in (Path(name), known / f"{name}.yaml", *own):
         if file.is_file():
             return file
     names = ", ".join(sorted(each.stem for each in known.glob("*.yaml")))
@@ -43,7 +44,12 @@ def find_layer(name: str | Path) -> Path:
 
 
 def run_bundle(
-    bundle: Path, config: str, *, layers: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None
+    bundle: Path,
+    config: str,
+    *,
+    layers: Sequence[Path] = (),
+    overrides: Mapping[str, Any] | None = None,
+    run_id: str = "run",
 ) -> Any:
     """Run `configs/<config>` of a bundle with layers and overrides merged; return its `ConfigWorkflow`.
 
@@ -52,6 +58,7 @@ def run_bundle(
         config: such as `train.yaml`.
         layers: config files merged after the bundle's own.
         overrides: id -> value, merged last.
+        run_id: the list of expressions to run.
 
     Raises:
         ConfigError: naming the first unknown id, where it was given, and the nearest valid id.
@@ -67,7 +74,7 @@ def run_bundle(
         for name in ("monai.bundle.scripts", "monai.bundle.workflows"):
             logging.getLogger(name).setLevel(logging.ERROR)  # notices on eval() and folders: not for this user
         try:
-            workflow = create_workflow(config_file=[str(own), *map(str, layers)], **overrides)
+            workflow = create_workflow(config_file=[str(own), *map(str, layers)], run_id=run_id, **overrides)
             workflow.run()
             workflow.finalize()
         except Exception as error:

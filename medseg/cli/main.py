@@ -7,13 +7,17 @@ import sys
 import typer
 
 from medseg import __version__
+from medseg.cli.adapt import adapt
 from medseg.cli.convert import convert
+from medseg.cli.data import data
 from medseg.cli.demo import demo
 from medseg.cli.doctor import doctor
 from medseg.cli.inspect import inspect
+from medseg.cli.memory import memory
 from medseg.cli.pack import pack
 from medseg.cli.phantom import phantom
-from medseg.cli.run import evaluate, predict, train
+from medseg.cli.run import evaluate, predict, train, tune
+from medseg.cli.weights import weights
 from medseg.errors import user_error_in
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -28,12 +32,17 @@ app = typer.Typer(
 )
 app.command(context_settings=_PASS_ON)(train)
 app.command(context_settings=_PASS_ON)(evaluate)
+app.command(context_settings=_PASS_ON)(tune)
 app.command(context_settings=_PASS_ON)(predict)
 app.command()(inspect)
 app.command()(convert)
+app.command()(adapt)
 app.command()(pack)
+app.command()(weights)
 app.command()(phantom)
 app.command()(demo)
+app.command()(memory)
+app.add_typer(data, name="data")
 app.command()(doctor)
 
 

@@ -23,7 +23,8 @@ Layers = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Checkpoint = Annotated[
-    Path | None, typer.Option("--checkpoint", help="Weights to use instead of the bundle's models/model.pt.")
+    list[Path] | None,
+    typer.Option("--checkpoint", help="Weights instead of the bundle's models/model.pt; several for an ensemble."),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N; chosen if not given.")]
 DatasetDir = Annotated[
@@ -38,7 +39,9 @@ def train(
     dataset_dir: DatasetDir = None,
     output_dir: Annotated[Path | None, typer.Option("--output_dir", help="Where weights and pictures go.")] = None,
     max_epochs: Annotated[int | None, typer.Option("--max_epochs", help="How long to train.")] = None,
-    fold: Annotated[int | None, typer.Option("--fold", help="Which fifth of the cases validates, 0 to 4.")] = None,
+    fold: Annotated[
+        str | None, typer.Option("--fold", help="Which fifth of the cases validates, 0 to 4; 'all' trains on all.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="For everything that is drawn at random.")] = None,
     device: Device = None,
     layer: Layers = None,
@@ -52,7 +55,7 @@ def train(
         "dataset_dir": dataset_dir,
         "output_dir": output_dir,
         "max_epochs": max_epochs,
-        "fold": fold,
+        "fold": _number_or_word(fold),
         "seed": seed,
         "device": device,
     }
@@ -62,8 +65,10 @@ def train(
     if as_json:
         _print_json(result)
     else:
+        dice = result["best_val_dice"]
+        how_good = "no validation" if dice is None else f"best validation Dice {dice:.4f}"
         _err.print(
-            f"best validation Dice {result['best_val_dice']:.4f} in epoch {result['best_epoch']}; "
+            f"{how_good}, epoch {result['best_epoch']}; "
             f"weights in {result['checkpoint']}\n"
             f"next: medseg evaluate {bundle} --checkpoint {result['checkpoint']} --dataset_dir {dataset_dir}\n"
             f"      medseg predict {bundle} --checkpoint {result['checkpoint']} --input SCAN",
@@ -79,7 +84,7 @@ def evaluate(
     output_dir: Annotated[Path | None, typer.Option("--output_dir", help="For cases.csv and summary.json.")] = None,
     checkpoint: Checkpoint = None,
     fold: Annotated[
-        str | None, typer.Option("--fold", help="Measure on this fold's validation cases, or 'all'.")
+        str | None, typer.Option("--fold", help="Measure on this fold's validation cases, 'test' or 'all'.")
     ] = None,
     device: Device = None,
     layer: Layers = None,
@@ -92,8 +97,8 @@ def evaluate(
     given = {
         "dataset_dir": dataset_dir,
         "output_dir": output_dir,
-        "checkpoint": checkpoint,
-        "fold": int(fold) if fold and fold.isdecimal() else fold,
+        "checkpoint": _one_or_several(checkpoint),
+        "fold": _number_or_word(fold),
         "device": device,
     }
     workflow = _run(context, bundle, "evaluate.yaml", layer, given)
@@ -102,6 +107,30 @@ def evaluate(
         _print_json(evaluation.summary())
     else:
         Console().print(scores_table(evaluation))
+
+
+def tune(
+    context: typer.Context,
+    bundle: Bundle,
+    dataset_dir: DatasetDir = None,
+    checkpoint: Checkpoint = None,
+    output_dir: Annotated[Path | None, typer.Option("--output_dir", help="For what is made on the way.")] = None,
+    fold: Annotated[str | None, typer.Option("--fold", help="The fold that the weights were validated on.")] = None,
+    device: Device = None,
+    layer: Layers = None,
+) -> None:
+    """Choose thresholds and smallest sizes on validation cases; they are kept beside the weights and used from then on.
+
+    Example: medseg tune microscopy_cells_2d --dataset_dir DATASET --checkpoint runs/cells/models/model.pt
+    """
+    given = {
+        "dataset_dir": dataset_dir,
+        "output_dir": output_dir,
+        "checkpoint": _one_or_several(checkpoint),
+        "fold": _number_or_word(fold),
+        "device": device,
+    }
+    _run(context, bundle, "evaluate.yaml", layer, given, run_id="tune")
 
 
 def predict(
@@ -121,7 +150,12 @@ def predict(
 
     Example: medseg predict hippocampus_mri_3d --input SCAN.nii.gz --output_dir OUT
     """
-    given = {"input": input, "output_dir": output_dir, "checkpoint": checkpoint, "device": device}
+    given = {
+        "input": input,
+        "output_dir": output_dir,
+        "checkpoint": _one_or_several(checkpoint),
+        "device": device,
+    }
     workflow = _run(context, bundle, "inference.yaml", layer, given)
     predictor = workflow.parser.get_parsed_content("evaluator")
     if as_json:
@@ -131,14 +165,31 @@ def predict(
 _err = Console(stderr=True)
 
 
-def _run(context: typer.Context, bundle: str, config: str, layers: list[str] | None, given: dict[str, Any]) -> Any:
+def _one_or_several(checkpoints: list[Path] | None) -> str | list[str] | None:
+    paths = [str(path) for path in checkpoints or []]
+    return paths[0] if len(paths) == 1 else paths or None
+
+
+def _number_or_word(fold: str | None) -> int | str | None:
+    return int(fold) if fold and fold.isdecimal() else fold
+
+
+def _run(
+    context: typer.Context,
+    bundle: str,
+    config: str,
+    layers: list[str] | None,
+    given: dict[str, Any],
+    run_id: str = "run",
+) -> Any:
     quiet_libraries()
     overrides = {
         id: str(value) if isinstance(value, Path) else value for id, value in given.items() if value is not None
     }
     overrides |= parse_overrides(context.args)
+    folder = find_bundle(bundle)
     return run_bundle(
-        find_bundle(bundle), config, layers=[find_layer(each) for each in layers or []], overrides=overrides
+        folder, config, layers=[find_layer(each, folder) for each in layers or []], overrides=overrides, run_id=run_id
     )
 
 

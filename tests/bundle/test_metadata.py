@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from medseg.bundle import class_colours, class_names, label_classes
+from medseg.bundle.metadata import label_regions
 from medseg.errors import BundleError
 from medseg.types import CodedTerm, LabelClass
 
@@ -50,3 +51,25 @@ def test_colour_that_is_none_is_named_with_its_class(colour: object) -> None:
 def test_metadata_without_classes_says_what_was_expected() -> None:
     with pytest.raises(BundleError, match="expected 'classes'"):
         label_classes({})
+
+
+def test_region_has_the_label_values_of_its_classes() -> None:
+    regions = {"both": ["liver", "spleen"], "liver alone": ["liver"]}
+    assert label_regions(METADATA | {"regions": regions}) == {"both": (2, 1), "liver alone": (2,)}
+    assert label_regions(METADATA) == {}
+
+
+@pytest.mark.parametrize(
+    ("regions", "message"),
+    [
+        ({"abdomen": ["liver", "kidney"]}, "region 'abdomen': there is no class 'kidney'; classes are"),
+        ({"abdomen": ["background", "liver"]}, "region 'abdomen': there is no class 'background'"),
+        ({"liver": ["liver", "spleen"]}, "region 'liver': there is a class of that name"),
+        ({"abdomen": []}, "region 'abdomen': expected a list of classes"),
+        ({"abdomen": "liver"}, "region 'abdomen': expected a list of classes"),
+        ({"abdomen": None}, "region 'abdomen': expected a list of classes"),
+    ],
+)
+def test_region_that_fits_no_classes_is_named(regions: dict[str, Any], message: str) -> None:
+    with pytest.raises(BundleError, match=rf"^metadata\.json: {message}[^\n]*\['liver', 'spleen'\]$"):
+        label_regions(METADATA | {"regions": regions})

@@ -71,5 +71,18 @@ def test_place_that_cannot_be_written_is_named(bundle: Path, tmp_path: Path) -> 
 
 
 def test_unknown_bundle_is_named_with_those_that_there_are() -> None:
-    with pytest.raises(BundleError, match=r"no_such: no bundle there .* hippocampus_mri_3d, phantom_ct_3d"):
+    with pytest.raises(BundleError, match=r"no_such: no bundle there .* hippocampus_mri_3d, .*phantom_ct_3d"):
         find_bundle("no_such")
+
+
+def test_weights_of_a_run_bring_its_config_and_decision_but_no_folders(bundle: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "run" / "models" / "model.pt"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"my weights")
+    weights.with_name("decision.json").write_text("{}")
+    (tmp_path / "run" / "config.yaml").write_text("dataset_dir: /home/me/secret\npatch_size: [32, 32, 16]\n")
+    pack(bundle, tmp_path / "out.zip", checkpoint=weights)
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.read("phantom_ct_3d/models/decision.json") == b"{}"
+        config = archive.read("phantom_ct_3d/config.yaml").decode()
+    assert "patch_size" in config and "secret" not in config

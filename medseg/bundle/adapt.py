@@ -1,0 +1,65 @@
+"""A bundle for other classes: the same recipe under a name of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medseg.errors import BundleError, OutputError
+from medseg.files import write_text
+from medseg.pictures.colours import distinct_colours
+from medseg.types import LabelClass
+
+
+def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass]) -> None:
+    """Copy a bundle's configs to `target`, with `classes` (the foreground) in its metadata; without weights.
+
+    Raises:
+        BundleError: if `target` has no name that a bundle can have, values are not 1, 2, 3, ..., or a
+            name occurs twice.
+        OutputError: if `target` is there already or cannot be written.
+    """
+    if not re.fullmatch(r"[a-z0-9_]+", target.name):
+        raise BundleError(f"{target}: a bundle's folder is named in small letters, digits and _")
+    if not classes or [each.value for each in classes] != list(range(1, len(classes) + 1)):
+        raise BundleError(f"classes have the values {[each.value for each in classes]}: expected 1, 2, 3, ...")
+    names = [each.name for each in classes]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise BundleError(f"two classes are named '{twice[0]}': rename one of them")
+    if target.exists():
+        raise OutputError(f"{target} is there already: delete it or choose another folder")
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    try:
+        shutil.copytree(bundle / "configs", target / "configs")
+        if (bundle / "LICENSE").is_file():
+            shutil.copy(bundle / "LICENSE", target / "LICENSE")
+        (target / "docs").mkdir()
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    adapted = _adapted(metadata, target.name, classes)
+    write_text(target / "configs" / "metadata.json", json.dumps(adapted, indent=2, ensure_ascii=False) + "\n")
+    listed = "\n".join(f"- {each.value}: {each.name}" for each in classes)
+    write_text(
+        target / "docs" / "README.md", f"# {target.name}\n\nAdapted from {metadata['name']}. Classes:\n\n{listed}\n"
+    )
+
+
+def _adapted(metadata: dict[str, Any], name: str, classes: Sequence[LabelClass]) -> dict[str, Any]:
+    free = distinct_colours(each.value for each in classes)
+    outputs = metadata["network_data_format"]["outputs"]["pred"]
+    outputs["num_channels"] = len(classes) + 1
+    outputs["channel_def"] = {"0": "background"} | {str(each.value): each.name for each in classes}
+    metadata.pop("regions", None)
+    return metadata | {
+        "name": name,
+        "version": "0.1.0",
+        "changelog": {"0.1.0": f"adapted from {metadata['name']} {metadata['version']}"},
+        "data_source": "",
+        "label_classes": ", ".join(f"{value} {each}" for value, each in outputs["channel_def"].items()),
+        "classes": {each.name: {"colour": list(each.colour or free[each.value])} for each in classes},
+    }

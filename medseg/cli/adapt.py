@@ -1,0 +1,27 @@
+"""`medseg adapt`: a bundle for other classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medseg.bundle.adapt import adapt as adapt_bundle
+from medseg.bundle.run import find_bundle
+from medseg.images.palette_table import Palette
+
+
+def adapt(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or the name of one that medseg ships.")],
+    palette: Annotated[
+        Path, typer.Option("--palette", help="The classes and their colours: name,r,g,b; the background first.")
+    ],
+    output_dir: Annotated[Path, typer.Option("--output_dir", "-o", help="The new bundle's folder; its name too.")],
+) -> None:
+    """Make a bundle for other classes out of one: the same recipe, to be trained anew.
+
+    Example: medseg adapt colour_masks_2d --palette palette.csv -o my_masks_2d
+    """
+    adapt_bundle(find_bundle(bundle), output_dir, Palette.from_csv(palette).classes)
+    typer.echo(f"next: medseg train {output_dir} --dataset_dir DATASET", err=True)

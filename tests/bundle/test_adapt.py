@@ -1,0 +1,141 @@
+"""A bundle for other classes is a whole bundle, and nothing of another is overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from medseg.bundle import label_classes
+from medseg.bundle.adapt import adapt
+from medseg.bundle.run import find_bundle
+from medseg.bundle.trained import trained
+from medseg.cli.main import app
+from medseg.errors import BundleError, OutputError
+from medseg.images import read_label
+from medseg.images.palette_table import Palette
+from medseg.types import LabelClass
+
+REPOSITORY = Path(__file__).parents[2]
+SCHEMA = REPOSITORY / "medseg" / "bundle" / "metadata_schema.json"
+BUNDLE = REPOSITORY / "bundles" / "colour_masks_2d"
+VESSELS = (LabelClass(1, "artery", (255, 0, 0)), LabelClass(2, "vein", (0, 0, 255)))
+
+
+def metadata(bundle: Path) -> Any:
+    return json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", sorted(each.name for each in (REPOSITORY / "bundles").iterdir() if each.is_dir()))
+def test_metadata_of_every_bundle_adapted_is_valid(tmp_path: Path, name: str) -> None:
+    adapt(REPOSITORY / "bundles" / name, tmp_path / "vessels_2", VESSELS)
+
+    found = metadata(tmp_path / "vessels_2")
+
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+    assert label_classes(found) == VESSELS
+    assert (found["name"], found["version"]) == ("vessels_2", "0.1.0")
+    assert found["network_data_format"]["outputs"]["pred"]["num_channels"] == 3
+    assert "regions" not in found
+
+
+def test_recipe_stays_and_weights_do_not_come_along(tmp_path: Path) -> None:
+    adapt(BUNDLE, tmp_path / "mine", VESSELS)
+
+    for file in (BUNDLE / "configs").glob("*.yaml"):
+        assert (tmp_path / "mine" / "configs" / file.name).read_bytes() == file.read_bytes()
+    assert (tmp_path / "mine" / "LICENSE").read_bytes() == (BUNDLE / "LICENSE").read_bytes()
+    assert not (tmp_path / "mine" / "models").exists()
+    assert "1: artery" in (tmp_path / "mine" / "docs" / "README.md").read_text()
+    assert find_bundle(tmp_path / "mine") == tmp_path / "mine"
+
+
+def test_network_of_the_adapted_bundle_has_a_channel_for_each_class(tmp_path: Path) -> None:
+    adapt(BUNDLE, tmp_path / "mine", VESSELS)
+    parser = trained(str(tmp_path / "mine"))
+    parser.config["network_def"]["filters"] = [2, 2, 2, 2]
+    assert parser.get_parsed_content("network_def").output_block.conv.conv.out_channels == 3
+
+
+def test_class_without_a_colour_gets_one_of_its_own(tmp_path: Path) -> None:
+    adapt(BUNDLE, tmp_path / "mine", [LabelClass(1, "artery"), LabelClass(2, "vein")])
+    one, other = (each.colour for each in label_classes(metadata(tmp_path / "mine")))
+    assert one and other and one != other
+
+
+def test_existing_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("important")
+    with pytest.raises(OutputError, match=r"mine is there already: delete it or choose another folder$"):
+        adapt(BUNDLE, tmp_path / "mine", VESSELS)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("name", ["My masks", "Vessels", "a-b", "a.b", "..", "é", "x\n"])
+def test_odd_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BundleError, match=r"a bundle's folder is named in small letters, digits and _$"):
+        adapt(BUNDLE, tmp_path / name, VESSELS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([], r"classes have the values \[\]: expected 1, 2, 3, \.\.\."),
+        ([LabelClass(2, "a")], r"classes have the values \[2\]"),
+        ([LabelClass(2, "a"), LabelClass(1, "b")], r"classes have the values \[2, 1\]"),
+        ([LabelClass(1, "a"), LabelClass(2, "a")], "two classes are named 'a'"),
+    ],
+)
+def test_classes_that_no_bundle_can_have_are_refused(tmp_path: Path, classes: list[LabelClass], message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        adapt(BUNDLE, tmp_path / "mine", classes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bundle_without_a_licence_can_be_adapted(tmp_path: Path) -> None:
+    """As a user's own."""
+    adapt(BUNDLE, tmp_path / "one", VESSELS)
+    (tmp_path / "one" / "LICENSE").unlink()
+    adapt(tmp_path / "one", tmp_path / "other", VESSELS)
+    assert metadata(tmp_path / "other")["name"] == "other"
+
+
+def test_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/mine: cannot be written: Not a directory$"):
+        adapt(BUNDLE, tmp_path / "file" / "mine", VESSELS)
+
+
+def test_command_takes_a_real_palette_and_labels_are_read_with_its_colours(data_dir: Path, tmp_path: Path) -> None:
+    source, target = data_dir / "retina_av_rgb", tmp_path / "vessels_2d"
+    words = ["adapt", "colour_masks_2d", "--palette", str(source / "palette.csv"), "-o", str(target)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert f"next: medseg train {target} --dataset_dir DATASET" in done.output
+
+    expected = Palette.from_csv(source / "palette.csv").classes
+    assert label_classes(metadata(target)) == expected
+    assert [each.name for each in expected] == ["artery", "vein", "crossing"]
+    import medseg  # noqa: F401  the config's expressions use it
+
+    coding = trained(str(target)).get_parsed_content("label_reader").coding
+    label = read_label(source / "labels" / "IM000023.png", coding=coding).array
+    assert set(label.ravel().tolist()) == {0, 1, 2, 3}
+
+
+def test_command_names_a_palette_that_is_not_there(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["adapt", "colour_masks_2d", "--palette", "no.csv", "-o", str(tmp_path / "x")])
+    assert done.exit_code == 1
+    assert "no.csv: no palette that can be read" in str(done.exception) + done.output
+
+
+def test_recipe_is_yaml_without_a_class_of_its_own() -> None:
+    """Classes stand in metadata.json alone, or an adapted bundle would keep those of the first."""
+    text = yaml.safe_dump(yaml.safe_load((BUNDLE / "configs" / "train.yaml").read_text()))
+    assert not any(each.name in text for each in label_classes(metadata(BUNDLE)))
