@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -18,9 +19,9 @@ from medseg import __version__
 from medseg.bundle.metadata import class_colours, class_names
 from medseg.bundle.running import running_workflow
 from medseg.files import write_text
-from medseg.pictures import Panel, contact_sheet, save
+from medseg.pictures import Panel, contact_sheet, learning_curves, save
+from medseg.tracking import Tracker, public_config
 from medseg.training.checkpoint import BestAndLast
-from medseg.training.tracking import Tracker, public_config
 from medseg.training.validation import KEY_METRIC, Validator
 
 _log = logging.getLogger(__name__)
@@ -32,8 +33,8 @@ class Recording:
     """Ignite handler of a `Trainer`: opens one MLflow run at the start, and closes it as what became of it.
 
     On disk: `output_dir/config.yaml` (as it ran, layers and overrides merged) and
-    `output_dir/pictures/validation_epoch_NNNN.png`. In MLflow the same with local paths taken out, the
-    parameters, metrics per epoch, tags, the list of installed packages, and the best weights.
+    `output_dir/pictures/validation_epoch_NNNN.png` and `learning_curves.png`. In MLflow the same with local
+    paths taken out, the parameters, metrics per epoch, tags, the list of installed packages, and the best weights.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class Recording:
         self._experiment = experiment or str(metadata.get("name", "medseg"))
         self._tags = tags
         self._tracker: Tracker | None = None
+        self._loss: dict[str, list[tuple[int, float]]] = {}
+        self._scores: dict[str, list[tuple[int, float]]] = {}
         self._painter = ThreadPoolExecutor(max_workers=1)  # a picture takes longer than an iteration
 
     def attach(self, trainer: Engine, validator: Validator, checkpoint: BestAndLast) -> None:
@@ -81,12 +84,16 @@ class Recording:
         self._tracker.text("environment.txt", _environment())
 
     def _epoch(self, trainer: Engine) -> None:
+        loss = trainer.state.metrics["train_loss"]
+        self._loss.setdefault("train_loss", []).append((trainer.state.epoch, loss))
         if self._tracker is not None:
             values = {name: trainer.state.metrics[name] for name in _EPOCH_METRICS}
             self._tracker.metrics(values, epoch=trainer.state.epoch)
 
     def _validated(self, validator: Validator, trainer: Engine) -> None:
         epoch = trainer.state.epoch
+        for name, value in validator.state.metrics.items():
+            self._scores.setdefault(name, []).append((epoch, value))
         if self._tracker is not None:
             values = dict(validator.state.metrics)
             values[f"{KEY_METRIC}/mean"] = values.pop(KEY_METRIC)  # MLflow groups the charts by what is before the /
@@ -113,6 +120,17 @@ class Recording:
         except Exception as error:  # a picture must not end a training
             _log.warning(f"no picture of epoch {epoch}: {error}")
 
+    def _learning_curves(self) -> None:
+        path = self._output_dir / "pictures" / "learning_curves.png"
+        if not self._loss:
+            return
+        try:
+            save(learning_curves(self._loss, self._scores, title=str(self._metadata.get("name"))), path)
+            if self._tracker is not None:
+                self._tracker.picture(path)
+        except Exception as error:  # a picture must not end a training
+            _log.warning(f"no learning curves: {error}")
+
     @property
     def run_id(self) -> str | None:
         """Of the MLflow run; None where there is none."""
@@ -121,14 +139,17 @@ class Recording:
     def finish(self, status: Literal["FINISHED", "KILLED", "FAILED"]) -> None:
         """Send what is still to be sent, mark the MLflow run, and tell how to look at it."""
         self._painter.shutdown(wait=True, cancel_futures=status != "FINISHED")
+        self._learning_curves()
         if self._tracker is None:
             return
         best = self._checkpoint
         message = None
         if best.best_epoch:
             self._tracker.artifact(best.best_path, "model")
-            self._tracker.metrics({"best_val_dice": best.best_metric}, epoch=best.best_epoch)
-            message = f"Best validation: mean Dice {best.best_metric:.4f} in epoch {best.best_epoch}."
+            message = f"Trained on every case, without validation, for {best.best_epoch} epochs."
+            if not math.isnan(best.best_metric):
+                self._tracker.metrics({"best_val_dice": best.best_metric}, epoch=best.best_epoch)
+                message = f"Best validation: mean Dice {best.best_metric:.4f} in epoch {best.best_epoch}."
         self._tracker.finish(status, message=message)
         steps = [step for step in (self._tracker.ui_command, self._tracker.url) if step is not None]
         if steps:

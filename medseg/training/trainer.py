@@ -20,6 +20,7 @@ from monai.inferers import Inferer, SimpleInferer
 from monai.losses import DeepSupervisionLoss
 from monai.utils.enums import CommonKeys as Keys
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from medseg.data import Split
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
@@ -45,9 +46,9 @@ class Trainer(SupervisedTrainer):
         network: one tensor `(N, C, patch...)` out; several with deep supervision (a list, or stacked as
             `(N, heads, C, patch...)` as DynUNet does), the finest first.
         optimizer: of `network`'s parameters.
-        lr_scheduler: stepped once an epoch.
+        lr_scheduler: stepped once an epoch; `ReduceLROnPlateau` (of mode max) once a validation, by its Dice.
         loss: of logits and label; applied to every head, weights halving, under deep supervision.
-        validator: run every `val_interval` epochs and after the last.
+        validator: run every `val_interval` epochs and after the last; without cases the last weights are kept.
         output_dir: of this run.
         metadata: of the bundle.
         inferer: of the training forward pass.
@@ -96,6 +97,8 @@ class Trainer(SupervisedTrainer):
         self._heads_loss = DeepSupervisionLoss(loss)
         self._loss_sum = torch.zeros((), device=device)
         network = network.to(device)
+        if _takes_pictures(network):
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().__init__(
             device=device,
             max_epochs=max_epochs,
@@ -133,6 +136,10 @@ class Trainer(SupervisedTrainer):
         self.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
         if rank() == 0:
             self.checkpoint.attach(self)
+        if not self.validator.has_cases:
+            self.add_event_handler(Events.COMPLETED, lambda _: self.checkpoint.save_unmeasured(self))
+            return
+        self.validator.add_event_handler(Events.COMPLETED, self._after_validation)
         self.add_event_handler(
             Events.EPOCH_COMPLETED(event_filter=lambda _, e: e % val_interval == 0 or e == self.state.max_epochs),
             lambda _: self.validator.run(self.state.epoch),
@@ -178,14 +185,18 @@ class Trainer(SupervisedTrainer):
             )
         self.state.metrics["train_loss"] = loss
         self.state.metrics["learning_rate"] = float(self.optimizer.param_groups[0]["lr"])
-        if self.lr_scheduler is not None:
+        if self.lr_scheduler is not None and not isinstance(self.lr_scheduler, ReduceLROnPlateau):
             self.lr_scheduler.step()
         self.state.metrics["epoch_seconds"] = time.monotonic() - self._epoch_began
 
+    def _after_validation(self, validator: Engine) -> None:
+        if isinstance(self.lr_scheduler, ReduceLROnPlateau):
+            self.lr_scheduler.step(validator.state.metrics[KEY_METRIC])
+
     def result(self) -> dict[str, Any]:
-        """What the run came to: best validation Dice, its epoch, the weights' file."""
+        """What the run came to: best validation Dice (None without validation), its epoch, the weights' file."""
         return {
-            "best_val_dice": self.checkpoint.best_metric,
+            "best_val_dice": self.checkpoint.best_metric if self.validator.has_cases else None,
             "best_epoch": self.checkpoint.best_epoch,
             "checkpoint": str(self.checkpoint.best_path),
             "mlflow_run": self._recording.run_id,
@@ -222,6 +233,12 @@ def _loader(dataset: Dataset, batch_size: int, device: torch.device, num_workers
         persistent_workers=num_workers > 0,
         pin_memory=device.type == "cuda",
     )
+
+
+def _takes_pictures(network: torch.nn.Module) -> bool:
+    """Whether a network works in 2D, where colours side by side in memory are faster (1.2 times on a CPU here)."""
+    weights = [each for each in network.parameters() if each.ndim >= 4]
+    return bool(weights) and all(each.ndim == 4 for each in weights)
 
 
 def _in_main_thread() -> bool:

@@ -62,7 +62,7 @@ class Validator(SupervisedEvaluator):
     """MONAI evaluator of label maps: sliding window under autocast, Dice per class.
 
     After a run `state.metrics` holds `val_dice` (mean over the classes that occur) and `val_dice/NAME`
-    for every class, and `shown` the first cases for a picture.
+    for every class, and `shown` the first cases for a picture. `has_cases` tells whether there is anything to run.
 
     Args:
         device: where the network is.
@@ -89,6 +89,7 @@ class Validator(SupervisedEvaluator):
         # With fewer cases than processes each process takes them all; the means stay the same.
         shared_out = 1 < world_size() <= len(dataset)
         sampler = DistributedSampler(dataset, shuffle=False, even_divisible=False) if shared_out else None
+        self.has_cases = len(dataset) > 0
         self._precision = pick_precision(device, precision)
         self._show = show if rank() == 0 else 0
         self.shown: list[dict[str, NDArray[Any]]] = []
@@ -112,7 +113,8 @@ class Validator(SupervisedEvaluator):
             logits = self.inferer(image, self.network)
         segmentation = logits.argmax(dim=1, keepdim=True)
         if len(self.shown) < self._show:
-            arrays = {"image": image, "label": label, "segmentation": segmentation}
+            seen = image.mean(dim=1, keepdim=True) if image.ndim == 4 else image  # colours as one grey
+            arrays = {"image": seen, "label": label, "segmentation": segmentation}
             self.shown.append({key: value[0, 0].float().cpu().numpy() for key, value in arrays.items()})
             self.shown[-1]["affine"] = np.asarray(getattr(batch[Keys.IMAGE], "affine", torch.eye(4)[None])[0])
         return {Keys.PRED: segmentation, Keys.LABEL: label}

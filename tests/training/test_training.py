@@ -18,8 +18,11 @@ import pytest
 import torch
 import yaml
 from mlflow.entities import Run
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from medseg.bundle.run import find_bundle, run_bundle
 from medseg.errors import ConfigError, MedsegError, OutputError
+from medseg.networks import BrainUNet, as_two_channels
 from medseg.training import prepare
 
 Train = Callable[..., Any]
@@ -46,7 +49,8 @@ def test_run_leaves_weights_config_pictures_and_one_mlflow_run(
     assert set(weights(trainer)) == set(trainer.network.state_dict())
     assert (tmp_path / "run" / "models" / "model.pt").is_file()
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["seed"] == 3
-    assert len(list((tmp_path / "run" / "pictures").glob("*.png"))) == 2
+    pictures = sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir())
+    assert pictures == ["learning_curves.png", "validation_epoch_0001.png", "validation_epoch_0002.png"]
     run = mlflow_run(trainer, tracking_uri)
     assert run.info.status == "FINISHED"
     assert {"train_loss", "learning_rate", "epoch_seconds", "best_val_dice"} <= set(run.data.metrics)
@@ -96,6 +100,100 @@ def test_schedule_lowers_the_rate_each_epoch(train_phantom: Train, tracking_uri:
     history = mlflow.MlflowClient(tracking_uri).get_metric_history(run.info.run_id, "learning_rate")
     rates = [measure.value for measure in history]
     assert len(rates) == 4 and rates[0] < rates[2] and rates[2] > rates[3]  # two of warm-up, then down
+
+
+def test_plateau_in_the_validations_lowers_the_rate(
+    train_phantom: Train, tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked once a validation, here in epochs 2, 4 and 5, by the score: of which none is better by 1 than the first."""
+    seen: list[float] = []
+    step = ReduceLROnPlateau.step
+    monkeypatch.setattr(ReduceLROnPlateau, "step", lambda self, score: (seen.append(score), step(self, score))[1])
+    schedule = {
+        "_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau",
+        "optimizer": "@optimizer",
+        "mode": "max",
+        "patience": 0,
+        "threshold": 1.0,
+        "threshold_mode": "abs",
+    }
+    trainer = train_phantom(tmp_path, lr_scheduler=schedule, max_epochs=5, val_interval=2)
+    run = mlflow_run(trainer, tracking_uri)
+    client = mlflow.MlflowClient(tracking_uri)
+    scores, rates = (client.get_metric_history(run.info.run_id, name) for name in ("val_dice/mean", "learning_rate"))
+    assert [measure.step for measure in scores] == [2, 4, 5]
+    assert seen == [measure.value for measure in scores]
+    assert [measure.value for measure in rates] == pytest.approx([5e-3] * 4 + [5e-4])
+
+
+def test_without_validation_cases_the_last_weights_are_the_model(
+    train_phantom: Train, tracking_uri: str, tmp_path: Path
+) -> None:
+    trainer = train_phantom(tmp_path, fold="all")
+    result = trainer.result()
+    assert (result["best_val_dice"], result["best_epoch"]) == (None, 2)
+    model = torch.load(result["checkpoint"], weights_only=True)
+    assert Path(result["checkpoint"]) == tmp_path / "models" / "model.pt"
+    assert model.keys() == weights(trainer).keys()
+    assert all(torch.equal(model[name], each) for name, each in trainer.network.state_dict().items())
+    run = mlflow_run(trainer, tracking_uri)
+    assert run.info.status == "FINISHED"
+    assert not [name for name in run.data.metrics if "dice" in name], "what was not measured is no number"
+    files = mlflow.MlflowClient(tracking_uri).list_artifacts(run.info.run_id, "model")
+    assert [file.path for file in files] == ["model/model.pt"]
+
+
+@pytest.fixture
+def train_glioma(data_dir: Path, tracking_uri: str, tmp_path: Path) -> Train:
+    """Train the bundle of MRI slices for one step, with overrides; gives the trainer."""
+
+    def train(**overrides: Any) -> Any:
+        given = {
+            "dataset_dir": str(data_dir / "brain_lgg"),
+            "output_dir": str(tmp_path / "run"),
+            "tracking_uri": tracking_uri,
+            "device": "cpu",
+            "patch_size": [32, 32],
+            "inferer::roi_size": [256, 256],
+            "max_epochs": 1,
+            "max_cases": 4,
+            "train::trainer::batch_size": 2,
+            "train::trainer::epoch_length": 1,
+        }
+        workflow = run_bundle(find_bundle("brain_lgg_2d"), "train.yaml", overrides=given | overrides)
+        return workflow.parser.get_parsed_content("train::trainer")
+
+    return train
+
+
+def kernels(network: torch.nn.Module, dims: int) -> list[torch.Tensor]:
+    return [each for each in network.parameters() if each.ndim == 2 + dims and min(each.shape) > 1]
+
+
+def test_training_starts_from_published_weights_where_asked(train_glioma: Train, tmp_path: Path) -> None:
+    """Of one channel, as published, in a file made here: at a rate of nothing they are what is left."""
+    torch.manual_seed(9)
+    published = BrainUNet()
+    torch.save(published.state_dict(), tmp_path / "unet.pt")
+    trainer = train_glioma(**{"pretrained": str(tmp_path / "unet.pt"), "optimizer::lr": 0.0})
+    expected, left = as_two_channels(published.state_dict()), weights(trainer)
+    names = dict(trainer.network.named_parameters())
+    assert all(torch.equal(left[name], expected[name]) for name in names) and len(left["conv.bias"]) == 2
+
+
+def test_network_of_pictures_is_trained_with_its_channels_last(
+    train_glioma: Train, train_phantom: Train, tmp_path: Path
+) -> None:
+    flat = kernels(train_glioma().network, 2)
+    assert flat and all(each.is_contiguous(memory_format=torch.channels_last) for each in flat)
+    deep = kernels(train_phantom(tmp_path / "phantom").network, 3)
+    assert deep and all(each.is_contiguous() for each in deep)
+
+
+def test_published_weights_that_are_not_there_end_the_run_before_it_starts(train_glioma: Train, tmp_path: Path) -> None:
+    with pytest.raises(MedsegError, match=r"nowhere\.pt"):
+        train_glioma(pretrained=str(tmp_path / "nowhere.pt"))
+    assert not (tmp_path / "run" / "models").exists()
 
 
 def test_loss_that_is_no_number_ends_the_run_as_failed(train_phantom: Train, tracking_uri: str, tmp_path: Path) -> None:
