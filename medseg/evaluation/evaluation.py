@@ -24,13 +24,18 @@ class Evaluation:
     Args:
         class_names: value -> name of the classes to score.
         tolerance_mm: of the surface Dice.
+        regions: name -> the class values that make up a region, scored as one more class.
     """
 
-    def __init__(self, class_names: Mapping[int, str], tolerance_mm: float) -> None:
+    def __init__(
+        self, class_names: Mapping[int, str], tolerance_mm: float, regions: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
         self._class_names = dict(class_names)
+        self._regions = dict(regions or {})
         self._tolerance_mm = float(tolerance_mm)
         self._scores: dict[str, list[ClassScore]] = {}
         self._failed: dict[str, str] = {}
+        self._measures: dict[str, dict[str, Any]] = {}
 
     def add(
         self, case: str, label: NDArray[Any], segmentation: NDArray[Any], *, spacing: Sequence[float]
@@ -43,19 +48,26 @@ class Evaluation:
         if label.shape != segmentation.shape:
             raise DatasetError(f"{case}: label {label.shape} and segmentation {segmentation.shape} differ in shape")
         rounded = np.rint(label).astype(np.int64)  # labels stored as float may be off by a little
-        scores = score_case(
-            rounded,
-            segmentation,
-            spacing=spacing,
-            class_names=self._class_names,
-            tolerance_mm=self._tolerance_mm,
-        )
+        pairs = [(rounded, segmentation, self._class_names)]
+        pairs += [
+            (np.isin(rounded, values), np.isin(segmentation, values), {1: name})
+            for name, values in self._regions.items()
+        ]
+        scores = [
+            score
+            for true, mine, names in pairs
+            for score in score_case(true, mine, spacing=spacing, class_names=names, tolerance_mm=self._tolerance_mm)
+        ]
         self._scores[case] = scores
         return scores
 
     def add_failure(self, case: str, message: str) -> None:
         """Take down that a case could not be segmented; it is listed, and is in no mean."""
         self._failed[case] = message
+
+    def add_measure(self, name: str, found: dict[str, Any]) -> None:
+        """Take down what was measured over all cases together."""
+        self._measures[name] = found
 
     def classes(self) -> list[ClassSummary]:
         """The summary of every class."""
@@ -64,12 +76,13 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """What `summary.json` holds.
 
-        `mean_dice`: the mean of the classes' mean Dice, without classes that no case has; `cases` scored;
+        `mean_dice`: the mean of the classes' (not the regions') mean Dice, without classes that no case has;
+        `cases` scored;
         `failed`: case -> reason; `surface_dice_tolerance_mm`; `classes`: name -> `dice`, `iou`, `hd95_mm`,
         `surface_dice` (each `mean` and 95 % `interval`), `scored`, `misses`, `false_alarms`, `absent`.
         """
         classes = self.classes()
-        means = [each.estimates["dice"].mean for each in classes]
+        means = [each.estimates["dice"].mean for each in classes if each.class_name not in self._regions]
         present = [mean for mean in means if mean is not None]
         return {
             "mean_dice": float(np.mean(present)) if present else None,
@@ -77,6 +90,7 @@ class Evaluation:
             "failed": dict(self._failed),
             "surface_dice_tolerance_mm": self._tolerance_mm,
             "classes": {each.class_name: _class_summary(each) for each in classes},
+            **({"measures": self._measures} if self._measures else {}),
         }
 
     def write(self, output_dir: Path) -> None:

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import Dataset
 from monai.inferers import Inferer
 from monai.transforms import Compose
 
+from medseg.bundle.metadata import label_regions
 from medseg.errors import MedsegError
 from medseg.evaluation.evaluation import Evaluation
-from medseg.images import read_label
+from medseg.evaluation.measures import Compared, Measure
+from medseg.evaluation.recording import record
+from medseg.images import LabelCoding, read_label, read_label_parts
+from medseg.images.reader import LabelReader
 from medseg.inference import Predictor
 from medseg.inference.rows import CaseRow
+from medseg.inference.scan import Segmented
 from medseg.inference.stages import Stages
+from medseg.pictures import difference_picture, save, save_picture
 
 
 class Evaluator(Predictor):
     """A `Predictor` that compares every segmentation with the label file under the entry's `truth`.
 
-    Writes `cases.csv` and `summary.json` (see `Evaluation`) instead of a prediction's rows, and the
-    label maps and previews only where `save_segmentations` is set.
+    Writes `cases.csv` and `summary.json` (see `Evaluation`) instead of a prediction's rows, of pictures
+    `pictures/NAME_difference.png`, the measures' figures, and the label maps and previews only where
+    `save_segmentations` is set. Outside of the mask under an entry's `mask` nothing counts.
 
     Args:
         tolerance_mm: of the surface Dice.
         save_segmentations: whether to write every case's label map, and a preview with both contours.
+        measures: name -> what else to measure over all cases; under `measures` in `summary.json`.
+        label_reader: how label files tell the classes; None for whole numbers.
+        tracking: whether to log the scores and figures to MLflow, as a run of their own.
+        tracking_uri: of MLflow; None for `MLFLOW_TRACKING_URI`, else SQLite in the working directory.
+        tags: of that run, such as the fold.
         others: as of `Predictor`.
     """
 
@@ -36,7 +49,7 @@ class Evaluator(Predictor):
         device: str | torch.device,
         dataset: Dataset,
         network: torch.nn.Module,
-        checkpoint: str | None,
+        checkpoint: str | Sequence[str] | None,
         inferer: Inferer,
         postprocessing: Compose,
         metadata: Mapping[str, Any],
@@ -44,6 +57,11 @@ class Evaluator(Predictor):
         tolerance_mm: float,
         save_segmentations: bool = False,
         precision: str = "auto",
+        measures: Mapping[str, Measure] | None = None,
+        label_reader: LabelReader | None = None,
+        tracking: bool = False,
+        tracking_uri: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(
             device=device,
@@ -56,8 +74,14 @@ class Evaluator(Predictor):
             output_dir=output_dir,
             precision=precision,
         )
-        self.evaluation = Evaluation(self.class_names, tolerance_mm)
+        self._regions = label_regions(metadata)
+        self._structures = {name: (value,) for value, name in self.class_names.items()} | self._regions
+        self.evaluation = Evaluation(self.class_names, tolerance_mm, self._regions)
         self._save = save_segmentations
+        self._measures = dict(measures or {})
+        self._tracking, self._tracking_uri, self._tags = tracking, tracking_uri, dict(tags or {})
+        self._coding = label_reader.coding if label_reader else None
+        self.keep_probabilities = bool(self._measures)
 
     def case(self, entry: Mapping[str, Any], stages: Stages) -> CaseRow:
         """Segment one case and compare it.
@@ -66,19 +90,63 @@ class Evaluator(Predictor):
             ImageError: if the label does not lie on the scan's grid.
         """
         found = self.segment(entry, stages)
-        scan = found.scan
         with stages("read"):
-            label = read_label(entry["truth"], grid=scan.geometry)
-        self.evaluation.add(entry["case"], label.array, found.labels, spacing=scan.geometry.spacing)
-        if self._save:
-            with stages("write"):
-                self.write(entry, found, label.array)
+            compared = self.compared(entry, found)
+        spacing = found.scan.geometry.spacing
+        self.evaluation.add(compared.case, compared.label, compared.segmentation, spacing=spacing)
+        if found.probabilities is not None:
+            for measure in self._measures.values():
+                measure.update(compared)
+        with stages("write"):
+            if self._save:
+                self.write(entry, found, compared.label)
+            if found.scan.spatial_dims == 2:
+                self._picture(compared, found)
         return self.row(entry, found, stages)
+
+    def compared(self, entry: Mapping[str, Any], found: Segmented) -> Compared:
+        """A segmented case beside what is true of it."""
+        grid = found.scan.geometry
+        truth = entry["truth"] if isinstance(entry["truth"], list) else [entry["truth"]]
+        label = np.rint(read_label_parts(truth, grid=grid, coding=self._coding).array).astype(np.int64)
+        mask = read_label(entry["mask"], grid=grid, coding=LabelCoding("white")).array > 0 if "mask" in entry else None
+        observer = read_label(entry["observer"], grid=grid, coding=self._coding).array if "observer" in entry else None
+        counted: Any = True if mask is None else mask
+        return Compared(
+            case=entry["case"],
+            structures=self._structures,
+            label=np.where(counted, label, 0),
+            segmentation=np.where(counted, found.labels, 0),
+            probabilities=np.empty(0, np.float32) if found.probabilities is None else found.probabilities,
+            mask=mask,
+            observer=observer,
+        )
+
+    def _picture(self, compared: Compared, found: Segmented) -> None:
+        mask = None if compared.mask is None else compared.mask[:, :, 0]
+        picture = difference_picture(
+            found.scan.brightness[:, :, 0], compared.label[:, :, 0], compared.segmentation[:, :, 0], mask
+        )
+        save_picture(picture, self.output_dir / "pictures" / f"{compared.case}_difference.png")
 
     def case_failed(self, entry: Mapping[str, Any], error: MedsegError) -> None:
         """Count the case as failed."""
         self.evaluation.add_failure(entry["case"], str(error))
 
     def finish(self) -> None:
-        """Write the scores."""
+        """Write the scores and what was measured over all cases, and log them."""
+        figures = []
+        for name, measure in self._measures.items():
+            self.evaluation.add_measure(name, measure.compute())
+            for file, figure in measure.figures().items():
+                figures.append(self.output_dir / "pictures" / f"{file}.png")
+                save(figure, figures[-1])
         self.evaluation.write(self.output_dir)
+        if self._tracking:
+            record(
+                self.evaluation.summary(),
+                figures,
+                metadata=self._metadata,
+                tags=self._tags,
+                tracking_uri=self._tracking_uri,
+            )

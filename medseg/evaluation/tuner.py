@@ -1,0 +1,140 @@
+"""Thresholds and smallest sizes chosen on validation cases, and kept beside the weights they were chosen for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.bundle.metadata import label_classes
+from medseg.errors import ConfigError, MedsegError
+from medseg.evaluation.evaluator import Evaluator
+from medseg.evaluation.measures import Compared
+from medseg.inference import Decision
+from medseg.inference.rows import CaseRow
+from medseg.inference.stages import Stages
+from medseg.metrics import Confusion, ScoreHistogram, dice
+
+_log = logging.getLogger(__name__)
+
+_SIZES = (0, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What of a case the choice needs: half-precision probabilities `(class, i, j, k)`, the label, the mask."""
+
+    probabilities: NDArray[np.float16]
+    label: NDArray[Any]
+    mask: NDArray[np.bool_] | None
+
+    def decided(self, decision: Decision, classes: Any) -> NDArray[Any]:
+        labels = decision.labels(self.probabilities.astype(np.float32), classes)
+        return labels if self.mask is None else np.where(self.mask, labels, 0)
+
+
+def _unrounded(threshold: float) -> float:
+    """The probability from which on half-precision ones, rounded to the nearest, reach a threshold."""
+    reached = np.float16(threshold)
+    if float(reached) < threshold:
+        reached = np.nextafter(reached, np.float16(np.inf))
+    below = np.nextafter(reached, np.float16(-np.inf))
+    return max(0.0, (float(reached) + float(below)) / 2)
+
+
+class Tuner(Evaluator):
+    """Chooses a `Decision` on the cases of an evaluation and writes `decision.json` beside the checkpoint.
+
+    Per class the threshold that maximises the F-score over all their pixels; it replaces the most probable
+    class only where the mean over classes gets better. Then, if `sizes` are given, per class the smallest
+    size of a component, which maximises the mean Dice over cases, an empty image found empty counting 1.
+
+    Args:
+        sizes: candidates for the smallest component in pixels (voxels); empty not to choose one.
+        chosen_on: in words; goes into the file.
+        others: as of `Evaluator`; `checkpoint` must be given.
+
+    Raises:
+        ConfigError: without a checkpoint.
+        MedsegError: from `run`, if no case could be segmented.
+    """
+
+    def __init__(self, *, sizes: Sequence[int] = _SIZES, chosen_on: str = "", **others: Any) -> None:
+        if others.get("checkpoint") is None:
+            raise ConfigError("no checkpoint to choose thresholds for: use --checkpoint OUTPUT_DIR/models/model.pt")
+        super().__init__(**others)
+        self.keep_probabilities = True
+        self._checkpoint = Path(others["checkpoint"])
+        self._classes = label_classes(others["metadata"])
+        self._sizes = tuple(sizes)
+        self._chosen_on = chosen_on
+        self._seen: list[_Seen] = []
+
+    def case(self, entry: Mapping[str, Any], stages: Stages) -> CaseRow:
+        """Segment one case and keep what the choice needs."""
+        found = self.segment(entry, stages)
+        compared: Compared = self.compared(entry, found)
+        probabilities = np.moveaxis(compared.probabilities, -1, 0).astype(np.float16)
+        self._seen.append(_Seen(probabilities, compared.label, compared.mask))
+        return self.row(entry, found, stages)
+
+    def finish(self) -> None:
+        """Choose, write, and tell what it brought."""
+        if not self._seen:
+            raise MedsegError("no case could be segmented, so nothing was chosen")
+        before = self._f_scores(Decision())
+        decision = self._with_thresholds(before)
+        decision = self._with_sizes(decision)
+        after = self._f_scores(decision)
+        told = f"{len(self._seen)} cases{f' of {self._chosen_on}' if self._chosen_on else ''}"
+        gains = ", ".join(f"{name} F-score {before[name]:.4f} -> {after[name]:.4f}" for name in before)
+        decision = Decision(decision.thresholds, decision.minimum_size, f"{told}: {gains}")
+        _log.info(f"{decision.save(self._checkpoint)}: chosen on {decision.chosen_on}")
+
+    def _with_thresholds(self, before: Mapping[str, float]) -> Decision:
+        thresholds = {}
+        for each in self._classes:
+            pooled: ScoreHistogram = reduce(
+                add,
+                (ScoreHistogram.of(s.label == each.value, s.probabilities[each.value].astype(np.float32), s.mask)
+                 for s in self._seen),
+            )  # fmt: skip
+            threshold = pooled.best_threshold()[0]
+            thresholds[each.name] = 0.5 if np.isnan(threshold) else _unrounded(threshold)
+        tuned = Decision(thresholds)
+        better = np.mean(list(self._f_scores(tuned).values())) > np.mean(list(before.values()))
+        return tuned if better else Decision()
+
+    def _with_sizes(self, decision: Decision) -> Decision:
+        sizes: dict[str, int] = {}
+        for each in self._classes if self._sizes else ():
+            trials = [Decision(decision.thresholds, sizes | {each.name: size}) for size in self._sizes]
+            scores = [self._mean_dice(trial, each.value) for trial in trials]
+            best = self._sizes[int(np.argmax(scores))]
+            if best > 1:
+                sizes[each.name] = best
+        return Decision(decision.thresholds, sizes)
+
+    def _f_scores(self, decision: Decision) -> dict[str, float]:
+        """Per class, pooled over all pixels."""
+        totals: dict[str, list[Confusion]] = {}
+        for seen in self._seen:
+            labels = seen.decided(decision, self._classes)
+            for each in self._classes:
+                counts = Confusion.of(seen.label == each.value, labels == each.value, seen.mask)
+                totals.setdefault(each.name, []).append(counts)
+        return {name: float(np.nan_to_num(reduce(add, counts).f_score)) for name, counts in totals.items()}
+
+    def _mean_dice(self, decision: Decision, value: int) -> float:
+        scores = []
+        for seen in self._seen:
+            true, mine = seen.label == value, seen.decided(decision, self._classes) == value
+            scores.append(dice(true, mine) if true.any() or mine.any() else 1.0)
+        return float(np.mean(scores))

@@ -1,0 +1,280 @@
+"""What is chosen on labelled pictures and kept beside the weights, and what an evaluation of them leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.data import Dataset
+from monai.inferers import SimpleInferer
+from monai.transforms import Compose, Flipd, LoadImaged, ShiftIntensityd
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from medseg.bundle.weights import save_weights
+from medseg.errors import ConfigError, MedsegError
+from medseg.evaluation import Evaluator, ImageDice, PixelMeasures, Tuner
+from medseg.images import read_image
+from medseg.images.reader import LabelReader, Reader
+from medseg.inference import Predictor, to_source_grid
+
+METADATA: dict[str, Any] = {
+    "name": "nerves",
+    "version": "1.0.0",
+    "classes": {"nerve": {"colour": [200, 60, 200]}},
+    "network_data_format": {
+        "inputs": {"image": {"num_channels": 1, "channel_def": {"0": "brightness"}}},
+        "outputs": {"pred": {"channel_def": {"0": "background", "1": "nerve"}}},
+    },
+}
+
+
+class Brightness(nn.Module):
+    """The logit of a nerve is a tenth of the brightness: grey 128 is a probability of 0.5, 120 one of 0.31."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        seen = image.mean(dim=1, keepdim=True)
+        return torch.cat([torch.zeros_like(seen), self.weight * seen], dim=1)
+
+
+def weights(folder: Path) -> str:
+    save_weights(Brightness(), folder / "models" / "model.pt")
+    return str(folder / "models" / "model.pt")
+
+
+def picture(path: Path, *spots: tuple[int, int, int, int, int], grey: int = 60) -> str:
+    """Rows from, to, columns from, to, and the grey value of each spot on a ground of `grey`."""
+    array = np.full((20, 30), grey, np.uint8)
+    for top, bottom, left, right, value in spots:
+        array[top:bottom, left:right] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    return str(path)
+
+
+def pixels(path: str | Path) -> NDArray[np.uint8]:
+    """Red, green and blue of `(row, column)`."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def parts(entries: Sequence[dict[str, Any]], output_dir: Path, checkpoint: str | None = None) -> dict[str, Any]:
+    """What a `Predictor` takes."""
+    preprocessing = Compose(
+        [
+            LoadImaged(keys="image", reader=Reader, ensure_channel_first=True),
+            ShiftIntensityd(keys="image", offset=-128, safe=True),
+            Flipd(keys="image", spatial_axis=1),
+        ]
+    )
+    return {
+        "device": "cpu",
+        "dataset": Dataset(list(entries), preprocessing),
+        "network": Brightness(),
+        "checkpoint": checkpoint,
+        "inferer": SimpleInferer(),
+        "postprocessing": to_source_grid(preprocessing, metadata=METADATA, checkpoint=checkpoint),
+        "metadata": METADATA,
+        "output_dir": str(output_dir),
+    }
+
+
+def labelled(entries: Sequence[dict[str, Any]], output_dir: Path, checkpoint: str | None = None) -> dict[str, Any]:
+    """What an `Evaluator` takes."""
+    return parts(entries, output_dir, checkpoint) | {"tolerance_mm": 1.0, "label_reader": LabelReader("white")}
+
+
+def tuned(entries: Sequence[dict[str, Any]], folder: Path, **others: Any) -> dict[str, Any]:
+    """What `decision.json` holds after a choice."""
+    Tuner(**labelled(entries, folder / "tuned", weights(folder)), **others).run()
+    content: dict[str, Any] = json.loads((folder / "models" / "decision.json").read_text())
+    return content
+
+
+def predicted(image: str, folder: Path, checkpoint: str | None) -> NDArray[Any]:
+    """Class values `(row, column)` in the file that a prediction writes."""
+    Predictor(**parts([{"case": "new", "image": image}], folder / "out", checkpoint)).run()
+    found: NDArray[Any] = read_image(folder / "out" / "new.png").array[:, :, 0].T
+    return found
+
+
+NERVE = (4, 10, 3, 13)
+SPECKS = ((15, 16, 20, 22, 124), (18, 19, 5, 6, 124))  # brighter than a faint nerve, but two pixels and one
+
+
+def cases_of(folder: Path, nerve: int, *others: tuple[int, int, int, int, int], count: int = 2) -> list[dict[str, Any]]:
+    """Pictures of one nerve of this brightness, and what else is bright and no nerve."""
+    return [
+        {
+            "case": f"case_{index}",
+            "image": picture(folder / "images" / f"case_{index}.png", (*NERVE, nerve), *others),
+            "truth": picture(folder / "labels" / f"case_{index}.png", (*NERVE, 255), grey=0),
+        }
+        for index in range(count)
+    ]
+
+
+def is_the_nerve_alone(found: NDArray[Any]) -> bool:
+    top, bottom, left, right = NERVE
+    return bool(found[top:bottom, left:right].all()) and int(found.sum()) == (bottom - top) * (right - left)
+
+
+def test_faint_nerve_is_found_at_the_threshold_chosen_and_specks_go_by_their_size(tmp_path: Path) -> None:
+    entries = cases_of(tmp_path, 120, *SPECKS)  # of probability 0.31
+    content = tuned(entries, tmp_path, chosen_on="fold 0")
+    assert 0.01 < content["thresholds"]["nerve"] <= 1 / (1 + np.exp(0.8))
+    assert content["minimum_size"] == {"nerve": 5}
+    assert content["chosen_on"] == "2 cases of fold 0: nerve F-score 0.0000 -> 1.0000"
+    new = picture(tmp_path / "new.png", (*NERVE, 120), (0, 1, 28, 30, 125))
+    checkpoint = str(tmp_path / "models" / "model.pt")
+    assert is_the_nerve_alone(predicted(new, tmp_path, checkpoint))
+    assert not predicted(new, tmp_path, None).any(), "without it nothing is as likely as the background"
+
+
+def test_without_sizes_only_the_threshold_is_chosen(tmp_path: Path) -> None:
+    content = tuned(cases_of(tmp_path, 120, *SPECKS), tmp_path, sizes=())
+    assert set(content["thresholds"]) == {"nerve"} and content["minimum_size"] == {}
+
+
+def test_size_that_would_remove_a_nerve_is_not_chosen(tmp_path: Path) -> None:
+    assert tuned(cases_of(tmp_path, 140), tmp_path)["minimum_size"] == {}
+
+
+@pytest.mark.parametrize("false", [160, 200])
+def test_network_that_is_sure_of_what_is_wrong_needs_a_threshold_close_to_one(tmp_path: Path, false: int) -> None:
+    """Probabilities of 0.96, 0.9992 and 0.9999: closer to 1 than the half precision in which they are kept is fine."""
+    tuned(cases_of(tmp_path, 220, (12, 18, 15, 25, false)), tmp_path, sizes=())
+    new = picture(tmp_path / "new.png", (*NERVE, 220), (0, 2, 20, 30, false))
+    assert is_the_nerve_alone(predicted(new, tmp_path, str(tmp_path / "models" / "model.pt")))
+
+
+def test_without_gain_the_most_probable_class_stays(tmp_path: Path) -> None:
+    content = tuned(cases_of(tmp_path, 200), tmp_path)
+    assert content["thresholds"] == content["minimum_size"] == {}
+    new = picture(tmp_path / "new.png", (*NERVE, 130))
+    assert is_the_nerve_alone(predicted(new, tmp_path, str(tmp_path / "models" / "model.pt")))
+
+
+def test_earlier_choice_does_not_bear_on_a_new_one(tmp_path: Path) -> None:
+    entries = cases_of(tmp_path, 120, *SPECKS)
+    first = tuned(entries, tmp_path)
+    assert tuned(entries, tmp_path) == first
+
+
+def test_pixels_outside_of_the_mask_do_not_bear_on_the_choice(tmp_path: Path) -> None:
+    """There as much is as faint as half of the nerve that finding it would not pay, and a speck to be removed."""
+    entries = cases_of(tmp_path, 160, (7, 10, 3, 13, 120), (15, 20, 0, 20, 120), (17, 18, 25, 26, 120))
+    mask = picture(tmp_path / "mask.png", (0, 14, 0, 30, 255), grey=0)
+    content = tuned([each | {"mask": mask} for each in entries], tmp_path)
+    assert content["chosen_on"].endswith("nerve F-score 0.6667 -> 1.0000")
+    assert content["minimum_size"] == {}
+
+
+def test_without_weights_there_is_nothing_to_choose_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^no checkpoint to choose thresholds for: use --checkpoint OUTPUT_DIR"):
+        Tuner(**labelled(cases_of(tmp_path, 120), tmp_path / "out", None))
+
+
+def test_where_no_case_could_be_segmented_nothing_is_written(tmp_path: Path) -> None:
+    (entry,) = cases_of(tmp_path, 120, count=1)
+    Path(entry["image"]).write_bytes(b"no picture")
+    with pytest.raises(MedsegError, match=r"^no case could be segmented, so nothing was chosen$"):
+        tuned([entry], tmp_path)
+    assert not (tmp_path / "models" / "decision.json").exists()
+
+
+def evaluated(entries: Sequence[dict[str, Any]], folder: Path, **others: Any) -> dict[str, Any]:
+    Evaluator(**labelled(entries, folder / "out"), **others).run()
+    summary: dict[str, Any] = json.loads((folder / "out" / "summary.json").read_text())
+    return summary
+
+
+def test_mistakes_outside_of_the_mask_do_not_count(tmp_path: Path) -> None:
+    """Neither what was found there nor what was missed."""
+    truth = picture(tmp_path / "truth.png", (*NERVE, 255), (13, 16, 0, 5, 255), grey=0)
+    entries = [each | {"truth": truth} for each in cases_of(tmp_path, 200, (12, 18, 15, 25, 200))]
+    mask = picture(tmp_path / "mask.png", (0, 11, 0, 30, 255), grey=0)
+    masked = [each | {"mask": mask} for each in entries]
+    inside = evaluated(masked, tmp_path, measures={"pixels": PixelMeasures(), "images": ImageDice()})
+    nerve = inside["measures"]["pixels"]["structures"]["nerve"]
+    assert inside["mean_dice"] == nerve["f_score"]["value"] == nerve["precision"]["value"] == 1
+    assert inside["measures"]["images"]["nerve"]["dice"]["value"] == 1
+    with (tmp_path / "out" / "cases.csv").open(newline="") as stream:
+        assert [row["dice"] for row in csv.DictReader(stream)] == ["1.0", "1.0"]
+    everywhere = evaluated(entries, tmp_path, measures={"images": ImageDice()})
+    expected = pytest.approx(2 * 60 / (75 + 120))
+    assert everywhere["mean_dice"] == everywhere["measures"]["images"]["nerve"]["dice"]["value"] == expected
+
+
+def test_every_picture_gets_one_of_its_differences_and_the_measures_their_figures(tmp_path: Path) -> None:
+    summary = evaluated(cases_of(tmp_path, 200), tmp_path, measures={"pixels": PixelMeasures()})
+    assert set(summary["measures"]) == {"pixels"}
+    names = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    drawn = ["pictures/case_0_difference.png", "pictures/case_1_difference.png", "pictures/roc_pr.png"]
+    assert names == ["cases.csv", *drawn, "summary.json"]
+    for name in drawn:
+        assert pixels(tmp_path / "out" / name).std() > 0
+
+
+def test_difference_picture_shows_what_was_missed_in_its_place(tmp_path: Path) -> None:
+    """Rows and columns as in the file: the miss is the lower half of the nerve."""
+    (entry,) = cases_of(tmp_path, 200, (7, 10, 3, 13, 60), count=1)
+    evaluated([entry], tmp_path)
+    array = pixels(tmp_path / "out" / "pictures" / "case_0_difference.png")
+    hit, missed, ground = array[5, 5], array[8, 5], array[5, 20]
+    assert (array[4:7, 3:13] == hit).all() and (array[7:10, 3:13] == missed).all()
+    assert len({tuple(each.tolist()) for each in (hit, missed, ground)}) == 3
+
+
+def test_measures_are_only_in_the_summary_where_asked_for(tmp_path: Path) -> None:
+    summary = evaluated(cases_of(tmp_path, 200), tmp_path)
+    assert "measures" not in summary and not (tmp_path / "out" / "pictures" / "roc_pr.png").exists()
+
+
+def test_second_observer_of_real_photographs_is_measured_inside_the_field_of_view(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    folder = data_dir / "drive" / "test"
+    names = sorted(path.stem[:2] for path in (folder / "labels").iterdir())[:2]
+    files = [
+        {
+            what: str(next((folder / what).glob(f"{name}*")))
+            for what in ("images", "labels", "labels_2nd_observer", "masks")
+        }
+        for name in names
+    ]
+    entries = [
+        {
+            "case": name,
+            "image": each["images"],
+            "truth": each["labels"],
+            "observer": each["labels_2nd_observer"],
+            "mask": each["masks"],
+        }
+        for name, each in zip(names, files, strict=True)
+    ]
+    given = labelled(entries, tmp_path / "out")
+    colours = {"num_channels": 3, "channel_def": {"0": "red", "1": "green", "2": "blue"}}
+    outputs = METADATA["network_data_format"]["outputs"]
+    given["metadata"] = METADATA | {"network_data_format": {"inputs": {"image": colours}, "outputs": outputs}}
+    Evaluator(**given, measures={"pixels": PixelMeasures()}).run()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    true, second, inside = (
+        np.concatenate([pixels(each[kind])[..., 0].ravel() > 127 for each in files])
+        for kind in ("labels", "labels_2nd_observer", "masks")
+    )
+    true, second = true[inside], second[inside]
+    observer = summary["measures"]["pixels"]["second_observer"]["nerve"]
+    assert observer["accuracy"]["value"] == pytest.approx((true == second).mean())
+    assert observer["f_score"]["value"] == pytest.approx(2 * (true & second).sum() / (true.sum() + second.sum()))
