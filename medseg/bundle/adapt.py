@@ -59,6 +59,7 @@ def _adapted(metadata: dict[str, Any], name: str, classes: Sequence[LabelClass])
         "name": name,
         "version": "0.1.0",
         "changelog": {"0.1.0": f"adapted from {metadata['name']} {metadata['version']}"},
+        "description": f"The recipe of {metadata['name']} for {', '.join(each.name for each in classes)}",
         "data_source": "",
         "label_classes": ", ".join(f"{value} {each}" for value, each in outputs["channel_def"].items()),
         "classes": {each.name: {"colour": list(each.colour or free[each.value])} for each in classes},

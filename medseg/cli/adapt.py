@@ -9,7 +9,10 @@ import typer
 
 from medseg.bundle.adapt import adapt as adapt_bundle
 from medseg.bundle.run import find_bundle
+from medseg.errors import ImageError
 from medseg.images.palette_table import Palette
+
+BLACK = (0, 0, 0)
 
 
 def adapt(
@@ -23,5 +26,11 @@ def adapt(
 
     Example: medseg adapt colour_masks_2d --palette palette.csv -o my_masks_2d
     """
-    adapt_bundle(find_bundle(bundle), output_dir, Palette.from_csv(palette).classes)
+    colours = Palette.from_csv(palette)
+    background = next((each.colour for each in colours.entries if each.value == 0), BLACK)
+    if background != BLACK:
+        raise ImageError(
+            f"{palette}: the background is {background}; a bundle's labels have a black one, recolour them"
+        )
+    adapt_bundle(find_bundle(bundle), output_dir, colours.classes)
     typer.echo(f"next: medseg train {output_dir} --dataset_dir DATASET", err=True)

@@ -136,14 +136,14 @@ class Trainer(SupervisedTrainer):
         self.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
         if rank() == 0:
             self.checkpoint.attach(self)
-        if not self.validator.has_cases:
-            self.add_event_handler(Events.COMPLETED, lambda _: self.checkpoint.save_unmeasured(self))
-            return
-        self.validator.add_event_handler(Events.COMPLETED, self._after_validation)
-        self.add_event_handler(
-            Events.EPOCH_COMPLETED(event_filter=lambda _, e: e % val_interval == 0 or e == self.state.max_epochs),
-            lambda _: self.validator.run(self.state.epoch),
+        now_and_then = Events.EPOCH_COMPLETED(
+            event_filter=lambda _, epoch: epoch % val_interval == 0 or epoch == self.state.max_epochs
         )
+        if self.validator.has_cases:
+            self.validator.add_event_handler(Events.COMPLETED, self._after_validation)
+            self.add_event_handler(now_and_then, lambda _: self.validator.run(self.state.epoch))
+        elif rank() == 0:
+            self.add_event_handler(now_and_then, self.checkpoint.save_unmeasured)
 
     def _train_on_batch(self, _engine: Engine, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         image, label = (plain_tensor(batch[key], self.state.device) for key in (Keys.IMAGE, Keys.LABEL))

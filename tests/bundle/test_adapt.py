@@ -139,3 +139,11 @@ def test_recipe_is_yaml_without_a_class_of_its_own() -> None:
     """Classes stand in metadata.json alone, or an adapted bundle would keep those of the first."""
     text = yaml.safe_dump(yaml.safe_load((BUNDLE / "configs" / "train.yaml").read_text()))
     assert not any(each.name in text for each in label_classes(metadata(BUNDLE)))
+
+
+def test_a_background_that_is_not_black_is_refused(tmp_path: Path) -> None:
+    palette = tmp_path / "palette.csv"
+    palette.write_text("name,r,g,b\nbackground,255,255,255\ncell,255,0,0\n")
+    done = CliRunner().invoke(app, ["adapt", "colour_masks_2d", "--palette", str(palette), "-o", str(tmp_path / "new")])
+    assert "the background is (255, 255, 255)" in str(done.exception)
+    assert not (tmp_path / "new").exists()
