@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,7 +107,11 @@ def evaluate(
     if as_json:
         _print_json(evaluation.summary())
     else:
-        Console().print(scores_table(evaluation))
+        console = Console()
+        console.print(scores_table(evaluation))
+        for name, found in evaluation.summary().get("measures", {}).items():
+            for line in measure_lines(found, name):
+                console.print(line, highlight=False, soft_wrap=True)
 
 
 def tune(
@@ -213,12 +218,23 @@ def scores_table(evaluation: Any) -> Table:
     return table
 
 
+def measure_lines(found: Mapping[str, Any], name: str) -> Iterator[str]:
+    """What was measured over all cases, a line for each structure: `pixels structures vessel: f_score 0.829, ...`."""
+    values = {key: each.get("value") if isinstance(each, Mapping) else each for key, each in found.items()}
+    numbers = [f"{key} {_number(value)}" for key, value in values.items() if isinstance(value, int | float)]
+    if numbers:
+        yield f"{name}: {', '.join(numbers)}"
+    for key, each in found.items():
+        if isinstance(each, Mapping) and "value" not in each:
+            yield from measure_lines(each, f"{name} {key}")
+
+
 def _estimate(mean: float | None, interval: tuple[float, float] | None) -> str:
     return f"{_number(mean)} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "-"
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value}" if isinstance(value, int) else f"{value:.3f}"
 
 
 def _print_json(value: Any) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from medseg import __version__
 from medseg.cli.main import app
+from medseg.cli.run import measure_lines
 
 
 def medseg(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -58,3 +59,12 @@ def test_users_error_is_one_line_and_status_1(words: list[str], message: str, tm
     assert done.returncode == 1
     assert done.stderr.startswith("medseg: error: ") and done.stderr.count("\n") == 1, done.stderr
     assert message in done.stderr
+
+
+def test_measures_are_told_a_line_for_each_structure() -> None:
+    estimate = {"value": 0.97, "interval": [0.9, 1.0]}
+    found = {"accuracy": estimate, "slices": 6, "structures": {"vessel": {"f_score": estimate, "iou": {"value": None}}}}
+    assert list(measure_lines(found, "pixels")) == [
+        "pixels: accuracy 0.970, slices 6",
+        "pixels structures vessel: f_score 0.970",
+    ]
