@@ -139,7 +139,7 @@ def test_smoke_layer_trains_and_the_weights_are_measured_and_used(
         "evaluate.yaml",
         overrides={
             **given, "dataset_dir": str(dataset), "output_dir": str(tmp_path / "measured"),
-            "checkpoint": checkpoint, "max_cases": 1,
+            "checkpoint": checkpoint, "max_cases": 1, "tracking_uri": tracking_uri,
         },
     )  # fmt: skip
     summary = measured.parser.get_parsed_content("evaluator").evaluation.summary()
