@@ -12,7 +12,7 @@ _PARTS = PREDICTOR_PARTS | {
     "save_segmentations": "save_segmentations",
     "measures": "measures",
     "label_reader": "label_reader",
-    "tracking": "tracking",
+    "tracking": "tracked",
     "tracking_uri": "tracking_uri",
 }
 

@@ -153,7 +153,7 @@ def test_evaluation_equals_the_scores_of_the_written_files(tiny_bundle: Path, ph
         "fold": "all",
         "max_cases": 2,
         "save_segmentations": True,
-        "tracking": False,
+        "tracked": False,
     }
     run_bundle(tiny_bundle, "evaluate.yaml", overrides=overrides)
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -172,7 +172,7 @@ def test_evaluation_equals_the_scores_of_the_written_files(tiny_bundle: Path, ph
 
 
 def test_evaluation_takes_the_validation_cases_of_the_fold(tiny_bundle: Path, phantom: Path, tmp_path: Path) -> None:
-    overrides = {"dataset_dir": str(phantom), "output_dir": str(tmp_path), "fold": 4, "tracking": False}
+    overrides = {"dataset_dir": str(phantom), "output_dir": str(tmp_path), "fold": 4, "tracked": False}
     run_bundle(tiny_bundle, "evaluate.yaml", overrides=overrides)
     with (tmp_path / "cases.csv").open(newline="") as stream:
         assert {row["case"] for row in csv.DictReader(stream)} == {"case_005", "case_006"}
