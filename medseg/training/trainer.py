@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from ignite.handlers import EMAHandler
 from monai.data import DataLoader, Dataset, DistributedSampler
 from monai.engines import SupervisedTrainer
 from monai.inferers import Inferer, SimpleInferer
@@ -24,7 +25,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from medseg.data import Split
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
-from medseg.errors import MedsegError
+from medseg.errors import ConfigError, MedsegError
 from medseg.training.checkpoint import BestAndLast
 from medseg.training.prepare import at_least_one, leave_processes, rank, world_size
 from medseg.training.progress import Progress
@@ -54,6 +55,9 @@ class Trainer(SupervisedTrainer):
         inferer: of the training forward pass.
         precision: see `medseg.device.pick_precision`.
         gradient_clip: largest norm of all gradients together; None for no limit.
+        ema_momentum: how much of the latest weights enters their running average at every iteration, such as 0.002;
+            what is validated and kept is then the average, which often segments better. None to keep the weights
+            themselves.
         epoch_length: iterations per epoch; None for all of `dataset`.
         num_workers: loader processes; None for 0 on a CPU (the network uses its cores) and 4 beside a GPU.
         tracking_uri: of MLflow; None for `MLFLOW_TRACKING_URI`, else SQLite in the working directory.
@@ -83,6 +87,7 @@ class Trainer(SupervisedTrainer):
         inferer: Inferer | None = None,
         precision: str = "auto",
         gradient_clip: float | None = None,
+        ema_momentum: float | None = None,
         epoch_length: int | None = None,
         num_workers: int | None = None,
         tracking_uri: str | None = None,
@@ -114,7 +119,9 @@ class Trainer(SupervisedTrainer):
         self.logger.disabled = validator.logger.disabled = True  # ignite tells of an error that is told once already
         self.validator = validator
         self.lr_scheduler = lr_scheduler
-        self.checkpoint = BestAndLast(Path(output_dir) / "models", network, validator, KEY_METRIC)
+        kept = network if ema_momentum is None else self._averaged(network, ema_momentum)
+        validator.network = kept
+        self.checkpoint = BestAndLast(Path(output_dir) / "models", kept, validator, KEY_METRIC)
         self._attach(val_interval)
         self._recording = Recording(
             output_dir=Path(output_dir),
@@ -144,6 +151,17 @@ class Trainer(SupervisedTrainer):
             self.add_event_handler(now_and_then, lambda _: self.validator.run(self.state.epoch))
         elif rank() == 0:
             self.add_event_handler(now_and_then, self.checkpoint.save_unmeasured)
+
+    def _averaged(self, network: torch.nn.Module, momentum: float) -> torch.nn.Module:
+        """A copy of `network` that follows it slowly (Tarvainen and Valpola 2017)."""
+        if not 0 < momentum < 1:
+            raise ConfigError(f"ema_momentum {momentum}: expected more than 0 and less than 1")
+        first_tenth = max(1, self.state.max_epochs * self.state.epoch_length // 10)
+        # The first step takes the weights whole, also those that were loaded after this was made.
+        average = EMAHandler(network, momentum, momentum_warmup=1.0, warmup_iters=first_tenth, handle_buffers="update")
+        average.attach(self)
+        kept: torch.nn.Module = average.ema_model
+        return kept
 
     def _train_on_batch(self, _engine: Engine, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         image, label = (plain_tensor(batch[key], self.state.device) for key in (Keys.IMAGE, Keys.LABEL))

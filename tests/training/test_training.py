@@ -75,6 +75,18 @@ def test_one_seed_gives_the_same_weights_and_another_gives_others(train_phantom:
     assert not same(first, train_phantom(tmp_path / "three", seed=6))
 
 
+def test_weights_that_are_kept_are_the_running_average_of_those_trained(train_phantom: Train, tmp_path: Path) -> None:
+    plain = train_phantom(tmp_path / "plain")
+    quick = train_phantom(tmp_path / "quick", **{"train::trainer::ema_momentum": 1 - 1e-6})
+    slow = train_phantom(tmp_path / "slow", **{"train::trainer::ema_momentum": 1.0e-9})
+    trained = plain.network.state_dict()
+    for name, kept in weights(quick).items():
+        assert torch.equal(quick.network.state_dict()[name], trained[name]), "what is trained is the same"
+        assert torch.allclose(kept, trained[name], atol=1e-4)
+    name = "model.0.conv.unit0.conv.weight"
+    assert not torch.allclose(weights(slow)[name], trained[name]), "the first step's were kept"
+
+
 def test_deep_supervision_trains_every_head(train_phantom: Train, tmp_path: Path) -> None:
     network = {
         "_target_": "DynUNet",
@@ -214,6 +226,7 @@ def test_loss_that_is_no_number_ends_the_run_as_failed(train_phantom: Train, tra
         ({"seed": -1}, "seed -1"),
         ({"fold": 5}, "fold is 5"),
         ({"device": "cuda:99"}, "device 'cuda:99'"),
+        ({"train::trainer::ema_momentum": 1}, "ema_momentum 1: expected more than 0 and less than 1"),
         ({"precision": "fp17"}, "precision 'fp17'"),
         ({"output_dir": "/proc/nowhere"}, "output_dir /proc/nowhere: cannot be written"),
         ({"tracking_uri": "some/folder"}, "tracking_uri"),
