@@ -8,6 +8,7 @@ from medseg.inference.mirrored import Mirrored
 from medseg.inference.overlap_tile import OverlapTile
 from medseg.inference.predictor import Predictor
 from medseg.inference.restore import to_source_grid
+from medseg.inference.sliding_window import SlidingWindow
 
 PREDICTOR_PARTS = {
     "device": "device",
@@ -35,6 +36,7 @@ __all__ = [
     "Mirrored",
     "OverlapTile",
     "Predictor",
+    "SlidingWindow",
     "bundle_inputs",
     "bundle_postprocessing",
     "bundle_predictor",

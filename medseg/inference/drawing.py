@@ -1,0 +1,70 @@
+"""A scan's label map in the making, piece by piece of what a network says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medseg.inference.decision import Decision
+from medseg.inference.pieces import Piece
+from medseg.inference.source_grid import SourceGrid
+from medseg.types import LabelClass
+
+_SAMPLE = 4096  # voxels of a part of the image that tell how sure the network was
+
+
+class Drawing:
+    """Takes pieces of logits on the network's grid; draws classes on the scan's.
+
+    Logits, not labels, are interpolated, so that edges lie between voxels instead of on steps. What is held is the
+    label map, and of the logits one part at a time.
+
+    Args:
+        grid: of the scan.
+        decision: from probabilities to classes.
+        classes: of the bundle.
+        keep_probabilities: whether to keep those of all classes too.
+
+    Attributes:
+        labels: class values on the scan's grid, uint8.
+        probabilities: `(scan's axes..., class)` float32, the background first; None where nobody asked.
+    """
+
+    def __init__(
+        self, grid: SourceGrid, decision: Decision, classes: Sequence[LabelClass], *, keep_probabilities: bool = False
+    ) -> None:
+        self._grid = grid
+        self._decision = decision
+        self._classes = classes
+        self._sure = 0.0
+        self._drawn = 0
+        self.labels: NDArray[np.uint8] = np.zeros(grid.shape, dtype=np.uint8)
+        self.probabilities: NDArray[np.float32] | None = None
+        if keep_probabilities:
+            self.probabilities = np.empty((*grid.shape, 1 + len(classes)), dtype=np.float32)
+
+    def add(self, piece: Piece) -> None:
+        """Draw what a piece answers for."""
+        for box, logits in self._grid.restored(piece):
+            labels = self._decision.winners(logits, self._classes)
+            self.labels[box] = labels.cpu().numpy()
+            self._count(logits, labels)
+            if self.probabilities is not None:
+                self.probabilities[box] = logits.float().softmax(dim=0).movedim(0, -1).cpu().numpy()
+
+    def _count(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        drawn = labels.flatten().nonzero()[:, 0]
+        if len(drawn):
+            some = drawn[:: 1 + len(drawn) // _SAMPLE]
+            chosen = labels.flatten()[some].long()[None]
+            probabilities = logits.flatten(start_dim=1)[:, some].float().softmax(dim=0)
+            self._sure += float(probabilities.gather(0, chosen).mean()) * len(drawn)
+            self._drawn += len(drawn)
+
+    @property
+    def confidence(self) -> float | None:
+        """The mean probability of what was drawn, from a sample of what is not background; None without any."""
+        return self._sure / self._drawn if self._drawn else None

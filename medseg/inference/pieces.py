@@ -1,0 +1,48 @@
+"""What a network says of an image, handed out part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from medseg.inference.boxes import Box, all_channels, seen_from
+
+Network = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Logits of a part of an image that nothing changes any more.
+
+    Attributes:
+        logits: `(class, spatial...)`; they may be overwritten when the next piece is asked for.
+        start: the voxel of the image where they begin, per axis.
+        core: the places that the piece answers for, per axis from `core.start` to before `core.stop`, between voxels
+            too: the voxels on both sides of such a place are among the logits. The cores of all pieces cover the
+            image and do not overlap; the last along an axis ends with the image.
+    """
+
+    logits: torch.Tensor
+    start: tuple[int, ...]
+    core: Box
+
+    @classmethod
+    def whole(cls, logits: torch.Tensor) -> Piece:
+        """The only piece of an image."""
+        size = logits.shape[1:]
+        return cls(logits, (0,) * len(size), tuple(slice(0, length) for length in size))
+
+
+def joined(pieces: Iterable[Piece], size: Sequence[int]) -> torch.Tensor:
+    """All pieces of an image of `size` voxels as one tensor `(class, spatial...)`."""
+    result: torch.Tensor | None = None
+    for piece in pieces:
+        if result is None:
+            result = piece.logits.new_empty((len(piece.logits), *size))
+        held = seen_from(piece.core, piece.start)
+        result[all_channels(piece.core)] = piece.logits[all_channels(held)]
+    if result is None:
+        raise ValueError("no pieces")
+    return result

@@ -1,0 +1,181 @@
+"""Whole volumes through a network, window by window: MONAI's sliding window, with results in finished pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from monai.inferers import SlidingWindowInferer
+from monai.utils import ensure_tuple_rep, fall_back_tuple
+
+from medseg.errors import ConfigError
+from medseg.inference.boxes import Box, all_channels, box_at
+from medseg.inference.pieces import Network, Piece, joined
+from medseg.inference.windows import WindowGrid, padded
+
+_SURE = 20.0  # the logit of a background that nobody doubts, beside zeros; its probability is 1 to 8 digits
+
+
+class SlidingWindow(SlidingWindowInferer):
+    """MONAI's `SlidingWindowInferer` with another engine; takes its arguments and gives its result.
+
+    What differs: windows are run and blended row by row along the first axis, so that `pieces` can hand out
+    finished planes while later ones are still unknown, and what is held of all classes is one row of windows; the
+    sum of the weights is computed once per depth into a row instead of added up window by window; sums are float32
+    whatever the network computes in; windows are copies, so that a network that works in place leaves the image as
+    it was.
+
+    Args:
+        roi_size: of a window, in voxels per axis; 0 or less along an axis for all of the image.
+        sw_batch_size: windows that go through the network at once.
+        overlap: of neighbouring windows, from 0 to below 1; one for all axes, or one each.
+        mode: `constant` or `gaussian`, as MONAI has them.
+        skip_below: a window of which no voxel (as the network sees it, first channel) lies above this holds nothing
+            and is not run. Where windows overlap those that were run decide; where none was, is background. None to
+            run them all.
+        **stock: any other argument of MONAI's inferer; what tells it how to buffer has no effect here.
+
+    Raises:
+        ConfigError: for an overlap that is none; from a call, for a network that gives anything but one tensor of
+            logits of the window's size.
+    """
+
+    def __init__(
+        self,
+        roi_size: Sequence[int] | int,
+        sw_batch_size: int = 4,
+        overlap: Sequence[float] | float = 0.25,
+        mode: str = "constant",
+        *,
+        skip_below: float | None = None,
+        **stock: Any,
+    ) -> None:
+        overlaps = [overlap] if isinstance(overlap, float | int) else overlap
+        if not all(0 <= each < 1 for each in overlaps):
+            raise ConfigError(f"overlap {overlap}: expected 0 or more and less than 1")
+        super().__init__(roi_size, sw_batch_size, overlap, mode, **stock)
+        self._skip_below = skip_below
+
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """What the network says of every voxel: `(N, C, spatial...)` to `(N, classes, spatial...)`, float32."""
+        if args or kwargs or self.with_coord:  # such a network wants to be told more than its windows
+            return super().__call__(inputs, network, *args, **kwargs)  # type: ignore[return-value]
+        cases = inputs.as_subclass(torch.Tensor)
+        return torch.stack([joined(self.pieces(image, network), image.shape[1:]) for image in cases])
+
+    def pieces(self, image: torch.Tensor, network: Network) -> Iterator[Piece]:
+        """The same of one image `(C, spatial...)`, in finished pieces, in the order of the first axis."""
+        grid = self._grid(image)
+        whole = padded(image, grid.before, grid.size, str(self.padding_mode), self.cval)
+        blend = _Blend(grid, tuple(image.shape[1:]))
+        for top, following, places in grid.rows():
+            row = [all_channels(box_at((top, *place), grid.window)) for place in places]
+            empty = [self._skip_below is not None and bool(whole[box][0].max() <= self._skip_below) for box in row]
+            if all(empty) and not blend.knows_classes:
+                empty[0] = False
+            run = [box for box, nothing in zip(row, empty, strict=True) if not nothing]
+            for begin in range(0, len(run), self.sw_batch_size):
+                batch = run[begin : begin + self.sw_batch_size]
+                logits = network(torch.stack([whole[box] for box in batch]))
+                for box, each in zip(batch, _checked(logits, len(batch), grid.window), strict=True):
+                    blend.add(box, each)
+            for box, nothing in zip(row, empty, strict=True):
+                if nothing:
+                    blend.leave_out(box)
+            yield blend.piece(top, following)
+            blend.move_on(following - top)
+
+    def _grid(self, image: torch.Tensor) -> WindowGrid:
+        size = tuple(image.shape[1:])
+        return WindowGrid.over(
+            size,
+            fall_back_tuple(self.roi_size, size),
+            ensure_tuple_rep(self.overlap, len(size)),
+            mode=str(self.mode),
+            sigma_scale=self.sigma_scale,
+            device=image.device,
+        )
+
+
+class _Blend:
+    """The weighted sums of the windows of one row, the last finished plane of the row before in front of them."""
+
+    def __init__(self, grid: WindowGrid, image: tuple[int, ...]) -> None:
+        self._grid = grid
+        self._image = image
+        self._sums: torch.Tensor | None = None
+        self._left_out: torch.Tensor | None = None
+
+    @property
+    def knows_classes(self) -> bool:
+        """Whether a window has told how many classes there are."""
+        return self._sums is not None
+
+    def add(self, box: Box, logits: torch.Tensor) -> None:
+        """Take in what a window that begins with the row says."""
+        if self._sums is None:
+            self._sums = self._zeros(len(logits))
+        self._sums[all_channels(_in_row(box))].addcmul_(logits, self._grid.weights)
+
+    def leave_out(self, box: Box) -> None:
+        """Do without a window."""
+        if self._left_out is None:
+            self._left_out = self._zeros(1)
+        self._left_out[0][_in_row(box)] += self._grid.weights
+
+    def piece(self, top: int, following: int) -> Piece:
+        """The means at the planes from `top` to before `following`, which no later row changes."""
+        if self._sums is None:
+            raise ValueError("a row without windows")
+        done = following - top
+        finished = self._sums[:, 1 : done + 1]
+        weights = self._grid.sums(top, following)
+        if self._left_out is not None:
+            taken = weights - self._left_out[0, 1 : done + 1]
+            nothing = taken < 1e-5 * weights  # but for rounding these are 0; a window weighs 1e-3 or more
+            finished[0][nothing] = _SURE
+            weights = taken.masked_fill_(nothing, 1)
+        finished /= weights
+        return self._cropped(top - 1 if top else 0, following, self._sums[:, (0 if top else 1) : done + 1])
+
+    def _cropped(self, begin: int, end: int, logits: torch.Tensor) -> Piece:
+        """The planes from `begin` to before `end` of the padded image, without what was padded."""
+        before, size = self._grid.before, self._image
+        first = max(begin, before[0])
+        last = min(end, before[0] + size[0])
+        held = (slice(first - begin, last - begin), *box_at(before[1:], size[1:]))
+        logits = logits[all_channels(held)]
+        core_end = size[0] if end == self._grid.size[0] else end - 1
+        start = first - before[0]
+        core = (slice(start, core_end), *(slice(0, length) for length in size[1:]))
+        return Piece(logits, (start, *(0 for _ in size[1:])), core)
+
+    def move_on(self, planes: int) -> None:
+        """Make room for a row that begins so many planes later."""
+        for buffer in (self._sums, self._left_out):
+            for each in buffer if buffer is not None else ():
+                kept = each[planes:].clone()  # a tensor cannot be copied onto a part of itself
+                each[: len(kept)] = kept
+                each[len(kept) :] = 0
+
+    def _zeros(self, channels: int) -> torch.Tensor:
+        weights = self._grid.weights
+        return weights.new_zeros((channels, 1 + self._grid.window[0], *self._grid.size[1:]))
+
+
+def _in_row(box: Box) -> Box:
+    """Where a window `(C, spatial...)` lies in the sums of its row, which have one plane in front."""
+    return (slice(1, None), *box[2:])
+
+
+def _checked(logits: Any, batch: int, window: tuple[int, ...]) -> torch.Tensor:
+    if isinstance(logits, torch.Tensor) and len(logits) == batch and tuple(logits.shape[2:]) == window:
+        return logits
+    gave = (
+        f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+    )
+    raise ConfigError(
+        f"the network gave {gave} for windows of {window}; SlidingWindow blends one tensor of the windows' size: "
+        "use monai.inferers.SlidingWindowInferer for this network"
+    )

@@ -1,0 +1,116 @@
+"""The engine of windows says what MONAI's sliding window says, and hands it out in pieces that fit together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.inferers import SlidingWindowInferer
+
+from medseg.errors import ConfigError
+from medseg.inference import SlidingWindow
+
+
+class Convolutions(torch.nn.Sequential):
+    """A small network that sees two voxels far."""
+
+    def __init__(self, dims: int, classes: int) -> None:
+        convolution: Any = torch.nn.Conv3d if dims == 3 else torch.nn.Conv2d
+        super().__init__(convolution(1, 4, 3, padding=1), torch.nn.Tanh(), convolution(4, classes, 3, padding=1))
+        self.eval()
+
+
+@st.composite
+def sliding(draw: st.DrawFn) -> dict[str, Any]:
+    dims = draw(st.integers(2, 3))
+    return {
+        "size": draw(st.lists(st.integers(1, 24), min_size=dims, max_size=dims)),
+        "roi_size": draw(st.lists(st.integers(2, 12), min_size=dims, max_size=dims)),
+        "overlap": draw(st.sampled_from([0, 0.25, 0.5, 0.7])),
+        "mode": draw(st.sampled_from(["gaussian", "constant"])),
+        "sw_batch_size": draw(st.integers(1, 5)),
+        "cases": draw(st.integers(1, 2)),
+        "classes": draw(st.sampled_from([1, 2, 5])),
+    }
+
+
+@settings(max_examples=60)
+@given(sliding())
+@torch.no_grad()
+def test_engine_equals_monais_sliding_window(drawn: dict[str, Any]) -> None:
+    size, classes, cases = drawn.pop("size"), drawn.pop("classes"), drawn.pop("cases")
+    torch.manual_seed(0)
+    network = Convolutions(len(size), classes)
+    image = torch.randn(cases, 1, *size)
+    theirs = SlidingWindowInferer(**drawn)(image, network)
+    ours = SlidingWindow(**drawn)(image, network)
+    assert ours.shape == theirs.shape and ours.dtype == torch.float32
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+@given(sliding())
+@torch.no_grad()
+def test_cores_of_the_pieces_cover_the_image_once_and_hold_their_neighbours(drawn: dict[str, Any]) -> None:
+    size, classes, _ = drawn.pop("size"), drawn.pop("classes"), drawn.pop("cases")
+    network = Convolutions(len(size), classes)
+    seen = torch.zeros(size)
+    for piece in SlidingWindow(**drawn).pieces(torch.randn(1, *size), network):
+        seen[piece.core] += 1
+        for core, start, held, length in zip(piece.core, piece.start, piece.logits.shape[1:], size, strict=True):
+            assert start <= core.start and min(core.stop, length - 1) < start + held
+    assert (seen == 1).all()
+
+
+@torch.no_grad()
+def test_windows_of_air_are_not_run_and_are_background() -> None:
+    torch.manual_seed(0)
+    image = torch.zeros(1, 1, 40, 40)
+    image[..., 26:38, 3:15] = 1
+    run = 0
+
+    def network(windows: torch.Tensor) -> torch.Tensor:
+        nonlocal run
+        run += len(windows)
+        return torch.cat([0.5 - windows, windows - 0.5], dim=1)
+
+    every = SlidingWindow(8, overlap=0.5, mode="gaussian")(image, network)
+    all_windows, run = run, 0
+    some = SlidingWindow(8, overlap=0.5, mode="gaussian", skip_below=0)(image, network)
+    assert run < all_windows / 3
+    assert torch.equal(some.argmax(1), every.argmax(1))
+    assert some.softmax(1)[0, 0, 5, 30] > 0.99, "background that nobody doubts"
+
+
+@torch.no_grad()
+def test_image_of_air_only_is_background_everywhere() -> None:
+    found = SlidingWindow(8, skip_below=0)(torch.zeros(1, 1, 20, 20), lambda x: torch.cat([0.5 - x, x - 0.5], dim=1))
+    assert not found.argmax(1).any()
+
+
+def test_network_that_works_in_place_leaves_the_image_as_it_was() -> None:
+    image = torch.randn(1, 1, 16, 16)
+    before = image.clone()
+    SlidingWindow(8, sw_batch_size=1)(image, lambda x: x.mul_(0))
+    assert torch.equal(image, before)
+
+
+@torch.no_grad()
+def test_sums_are_float32_whatever_the_network_computes_in() -> None:
+    image = torch.randn(1, 1, 20, 20)
+    found = SlidingWindow(8, overlap=0.5, mode="gaussian")(image, lambda x: x.bfloat16())
+    assert torch.allclose(found, image, atol=0.02) and found.dtype == torch.float32
+
+
+@pytest.mark.parametrize("overlap", [1, -0.1, [0.5, 1.0]])
+def test_overlap_that_is_none_is_refused(overlap: Any) -> None:
+    with pytest.raises(ConfigError, match="expected 0 or more and less than 1"):
+        SlidingWindow(8, overlap=overlap)
+
+
+@pytest.mark.parametrize("network", [lambda x: x[..., ::2], lambda x: [x]])
+def test_network_of_another_kind_is_refused_with_a_way_out(network: Any) -> None:
+    with pytest.raises(ConfigError, match=r"monai\.inferers\.SlidingWindowInferer"):
+        SlidingWindow(8)(torch.zeros(1, 1, 20, 20), network)
