@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn import metrics
 
 from medseg.errors import ConfigError
 from medseg.evaluation import ImageDice, Measure, MembraneMeasures, PatientDice, PixelMeasures
@@ -61,7 +62,6 @@ def pooled(cases: list[Compared], what: str) -> NDArray[Any]:
 
 
 def test_all_classes_together_are_scikit_learns_on_the_pixels_inside_the_masks(cells: list[Compared]) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
     found = measured(PixelMeasures(), *cells)
     true, mine, probabilities = (pooled(cells, what) for what in ("label", "segmentation", "probabilities"))
     assert 500 < len(true) < 1350
@@ -74,7 +74,6 @@ def test_all_classes_together_are_scikit_learns_on_the_pixels_inside_the_masks(c
 @pytest.mark.parametrize("structure", CELLS)
 def test_every_structure_is_scikit_learns_on_the_pixels_inside_the_masks(cells: list[Compared], structure: str) -> None:
     """A cell is cytoplasm or nucleus, and its probability the sum of theirs."""
-    metrics = pytest.importorskip("sklearn.metrics")
     found = measured(PixelMeasures(), *cells)["structures"][structure]
     true, mine = (np.isin(pooled(cells, what), CELLS[structure]) for what in ("label", "segmentation"))
     score = pooled(cells, "probabilities")[:, list(CELLS[structure])].sum(axis=1)
@@ -95,7 +94,6 @@ def test_every_structure_is_scikit_learns_on_the_pixels_inside_the_masks(cells: 
 
 
 def test_second_observer_is_measured_against_the_first(cells: list[Compared]) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
     found = measured(PixelMeasures(), *cells)["second_observer"]
     for name, values in CELLS.items():
         true, second = (np.isin(pooled(cells, what), values) for what in ("label", "observer"))

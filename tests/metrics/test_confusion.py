@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
+from sklearn import metrics
 
 from medseg.metrics import Confusion, dice, iou
 
@@ -24,7 +25,6 @@ def test_shares_by_hand() -> None:
 
 @given(masks=MASKS)
 def test_shares_equal_scikit_learns(masks: NDArray[np.bool_]) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
     label, segmentation, counted = masks
     counts = Confusion.of(label, segmentation, counted)
     true, mine = label[counted], segmentation[counted]

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from skimage.metrics import adapted_rand_error, contingency_table, variation_of_information
+from skimage.segmentation import watershed
+from sklearn.metrics.cluster import homogeneity_completeness_v_measure
 
 from medseg.metrics import best_over_thresholds, information_score, rand_score, segments, thinned
 
@@ -58,7 +61,6 @@ def test_pixels_on_a_proposed_boundary_stand_alone_by_hand() -> None:
 @given(images=LABELS)
 def test_rand_equals_scikit_images(images: NDArray[np.int64]) -> None:
     """Theirs leaves out a pixel's pair with itself, and takes boundary for a segment: both undone here."""
-    contingency_table = pytest.importorskip("skimage.metrics").contingency_table
     truth, proposal = images
     if not truth.any():
         return
@@ -74,10 +76,9 @@ def test_rand_of_large_segments_is_scikit_images_adapted_rand_error() -> None:
 
     Sorted, for scikit-image 0.26 divides its precision by the true segments, which its manual calls recall.
     """
-    metrics = pytest.importorskip("skimage.metrics")
     truth = np.kron(np.arange(9).reshape(3, 3), np.ones((64, 64), dtype=np.int64))
     proposal = np.kron(np.array([[1, 2, 3, 3], [1, 2, 4, 5]]), np.ones((96, 48), dtype=np.int64))
-    error, precision, recall = metrics.adapted_rand_error(truth, proposal)
+    error, precision, recall = adapted_rand_error(truth, proposal)
     score = rand_score(truth, proposal)
     assert score.f_score == pytest.approx(1 - error, abs=1e-3)
     assert sorted(score[1:]) == pytest.approx(sorted((precision, recall)), abs=1e-3)
@@ -86,21 +87,19 @@ def test_rand_of_large_segments_is_scikit_images_adapted_rand_error() -> None:
 @given(images=LABELS)
 def test_information_equals_scikit_learns(images: NDArray[np.int64]) -> None:
     """Homogeneity is I / H(truth), completeness I / H(proposal) (Rosenberg and Hirschberg 2007)."""
-    cluster = pytest.importorskip("sklearn.metrics.cluster")
     truth, proposal = images
     if not truth.any():
         return
     inside = truth != 0
-    merge, split, f_score = cluster.homogeneity_completeness_v_measure(truth[inside], alone(proposal)[inside])
+    merge, split, f_score = homogeneity_completeness_v_measure(truth[inside], alone(proposal)[inside])
     assert information_score(truth, proposal) == pytest.approx((f_score, split, merge), abs=1e-9)
 
 
 def test_information_equals_scikit_images_entropies() -> None:
-    metrics = pytest.importorskip("skimage.metrics")
     rng = np.random.default_rng(0)
     truth, proposal = rng.integers(1, 5, (2, 30, 30))
     proposal = np.where(rng.random(truth.shape) < 0.7, truth, proposal)
-    splits, mergers = metrics.variation_of_information(truth, proposal) * log(2)
+    splits, mergers = variation_of_information(truth, proposal) * log(2)
     shares = [np.unique(each, return_counts=True)[1] / truth.size for each in (truth, proposal)]
     of_truth, of_proposal = (float(-(share * np.log(share)).sum()) for share in shares)
     score = information_score(truth, proposal)
@@ -152,7 +151,6 @@ def test_thinning_keeps_the_segments_apart(proposal: NDArray[np.bool_]) -> None:
 
 def test_scores_after_thinning_are_those_after_a_watershed() -> None:
     """The challenge thins by a watershed: its lines differ by a pixel here and there, the scores hardly."""
-    watershed = pytest.importorskip("skimage.segmentation").watershed
     rng = np.random.default_rng(0)
     smooth, other = (gaussian_filter(rng.normal(size=(128, 128)), 6, mode="wrap") for _ in range(2))
     truth = segments(np.abs(smooth) > 0.2 * smooth.std())

@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
+from sklearn import metrics
 
 from medseg.metrics import Confusion, ScoreHistogram
 
@@ -27,7 +28,6 @@ def many(pixels: int = 40_000) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
 
 @given(label=LABELS, scores=SCORES)
 def test_areas_equal_scikit_learns_with_ties(label: NDArray[np.bool_], scores: NDArray[np.float32]) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
     assume(label.any() and not label.all())
     histogram = ScoreHistogram.of(label, scores)
     assert histogram.roc_auc() == pytest.approx(metrics.roc_auc_score(label.ravel(), scores.ravel()))
@@ -36,7 +36,6 @@ def test_areas_equal_scikit_learns_with_ties(label: NDArray[np.bool_], scores: N
 
 
 def test_areas_and_threshold_of_many_pixels_equal_scikit_learns() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
     label, scores = many()
     histogram = ScoreHistogram.of(label, scores)
     assert histogram.roc_auc() == pytest.approx(metrics.roc_auc_score(label, scores), abs=1e-4)
@@ -52,7 +51,6 @@ def test_areas_and_threshold_of_many_pixels_equal_scikit_learns() -> None:
     ("spread", "kind"), [(1, np.float32), (5, np.float32), (10, np.float32), (1, np.float64), (5, np.float64)]
 )
 def test_scores_that_crowd_at_0_and_1_are_told_apart(spread: int, kind: type[np.floating]) -> None:  # type: ignore[type-arg]
-    metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(0)
     label = rng.random(40_000) < 0.1
     scores = (1 / (1 + np.exp(-spread * rng.normal(np.where(label, 1, -1), 1)))).astype(kind)
@@ -141,7 +139,6 @@ def test_curves_are_few_points_with_the_same_area() -> None:
 
 
 def test_few_points_of_a_curve_are_scikit_learns() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
     label, scores = np.array([0, 1, 1, 0, 1], bool), np.array([0, 0.25, 0.5, 0.5, 1])
     theirs = metrics.roc_curve(label, scores, drop_intermediate=False)
     for mine, their in zip(ScoreHistogram.of(label, scores).roc_curve(), theirs, strict=False):
