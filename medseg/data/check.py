@@ -56,27 +56,35 @@ def _problem(case: Case, *, class_names: Mapping[int, str], coding: LabelCoding 
             if not other.agrees_with(grid):
                 return f"{channel} and {case.images[0]} lie on different grids: {other.difference(grid)}"
         label = read_label_parts([case.label, *case.more_labels], grid=grid, coding=coding)
-        for path, its_coding in ((case.mask, LabelCoding("white")), (case.observer, coding)):
-            if path is not None:
-                read_label(path, grid=grid, coding=its_coding)
+        observed = None if case.observer is None else read_label(case.observer, grid=grid, coding=coding)
+        if case.mask is not None:
+            read_label(case.mask, grid=grid, coding=LabelCoding("white"))
     except ImageError as error:
         return str(error)
-    return _wrong_classes(label, case, class_names)
+    found = wrong_classes(label, case.label, class_names)
+    if found is None and observed is not None:
+        found = wrong_classes(observed, case.observer, class_names)
+    return found
 
 
-def _wrong_classes(label: Image, case: Case, class_names: Mapping[int, str]) -> str | None:
+def wrong_classes(label: Image, path: object, class_names: Mapping[int, str]) -> str | None:
+    """What makes the label map of the file at `path` none of a bundle's, in words, or None.
+
+    Args:
+        class_names: value -> name of the foreground.
+    """
     if label.array.ndim == 4:
-        return f"{case.label}: its structures overlap; this bundle gives each voxel one class, so decide between them"
+        return f"{path}: its structures overlap; this bundle gives each voxel one class, so decide between them"
     named = {name.casefold(): value for value, name in class_names.items()}
     for each in label.classes:
         expected = named.get(each.name.casefold(), each.value)
         if expected != each.value:
-            return f"{case.label}: '{each.name}' is {each.value} there and {expected} in this bundle; renumber it"
+            return f"{path}: '{each.name}' is {each.value} there and {expected} in this bundle; renumber it"
     unknown = unknown_values(label.array, {0, *class_names})
     if unknown:
         expected_values = ", ".join(f"{v} ({name})" for v, name in sorted({0: "background", **class_names}.items()))
         return (
-            f"{case.label} holds the value{'s' if len(unknown) > 1 else ''} {_few(unknown)}: expected {expected_values}"
+            f"{path} holds the value{'s' if len(unknown) > 1 else ''} {_few(unknown)}: expected {expected_values}"
             f"{_HINT if unknown == [255] else ''}"
         )
     return None

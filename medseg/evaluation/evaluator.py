@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,19 +11,23 @@ import torch
 from monai.data import Dataset
 from monai.inferers import Inferer
 from monai.transforms import Compose
+from numpy.typing import NDArray
 
 from medseg.bundle.metadata import label_regions
-from medseg.errors import MedsegError
+from medseg.data.check import wrong_classes
+from medseg.errors import DatasetError, MedsegError
 from medseg.evaluation.evaluation import Evaluation
 from medseg.evaluation.measures import Compared, Measure
 from medseg.evaluation.recording import record
-from medseg.images import LabelCoding, read_label, read_label_parts
+from medseg.images import Image, LabelCoding, read_label, read_label_parts
 from medseg.images.reader import LabelReader
 from medseg.inference import Predictor
 from medseg.inference.rows import CaseRow
 from medseg.inference.scan import Segmented
 from medseg.inference.stages import Stages
 from medseg.pictures import difference_picture, save, save_picture
+
+_log = logging.getLogger(__name__)
 
 
 class Evaluator(Predictor):
@@ -88,15 +93,16 @@ class Evaluator(Predictor):
 
         Raises:
             ImageError: if the label does not lie on the scan's grid.
+            DatasetError: if it holds values that are none of the bundle's classes, or fits a measure not.
         """
         found = self.segment(entry, stages)
         with stages("read"):
             compared = self.compared(entry, found)
-        spacing = found.scan.geometry.spacing
-        self.evaluation.add(compared.case, compared.label, compared.segmentation, spacing=spacing)
         if found.probabilities is not None:
             for measure in self._measures.values():
                 measure.update(compared)
+        spacing = found.scan.geometry.spacing
+        self.evaluation.add(compared.case, compared.label, compared.segmentation, spacing=spacing)
         with stages("write"):
             if self._save:
                 self.write(entry, found, compared.label)
@@ -108,9 +114,13 @@ class Evaluator(Predictor):
         """A segmented case beside what is true of it."""
         grid = found.scan.geometry
         truth = entry["truth"] if isinstance(entry["truth"], list) else [entry["truth"]]
-        label = np.rint(read_label_parts(truth, grid=grid, coding=self._coding).array).astype(np.int64)
+        label = self._class_values(read_label_parts(truth, grid=grid, coding=self._coding), truth[0])
         mask = read_label(entry["mask"], grid=grid, coding=LabelCoding("white")).array > 0 if "mask" in entry else None
-        observer = read_label(entry["observer"], grid=grid, coding=self._coding).array if "observer" in entry else None
+        observer = None
+        if "observer" in entry:
+            observer = self._class_values(
+                read_label(entry["observer"], grid=grid, coding=self._coding), entry["observer"]
+            )
         counted: Any = True if mask is None else mask
         return Compared(
             case=entry["case"],
@@ -121,6 +131,13 @@ class Evaluator(Predictor):
             mask=mask,
             observer=observer,
         )
+
+    def _class_values(self, label: Image, path: str) -> NDArray[np.int64]:
+        problem = wrong_classes(label, path, self.class_names)
+        if problem is not None:
+            raise DatasetError(problem)
+        values: NDArray[np.int64] = np.rint(label.array).astype(np.int64)
+        return values
 
     def _picture(self, compared: Compared, found: Segmented) -> None:
         mask = None if compared.mask is None else compared.mask[:, :, 0]
@@ -134,13 +151,22 @@ class Evaluator(Predictor):
         self.evaluation.add_failure(entry["case"], str(error))
 
     def finish(self) -> None:
-        """Write the scores and what was measured over all cases, and log them."""
+        """Write the scores and what was measured over all cases, and log them.
+
+        Raises:
+            DatasetError: at the end, if a measure could not take all that it was given.
+        """
         figures = []
+        failures: dict[str, str] = {}
         for name, measure in self._measures.items():
             self.evaluation.add_measure(name, measure.compute())
+            failures |= measure.failures()
             for file, figure in measure.figures().items():
                 figures.append(self.output_dir / "pictures" / f"{file}.png")
                 save(figure, figures[-1])
+        for what, why in failures.items():
+            self.evaluation.add_failure(what, why)
+            _log.error(f"{what}  FAILED: {why}")
         self.evaluation.write(self.output_dir)
         if self._tracking:
             record(
@@ -150,3 +176,6 @@ class Evaluator(Predictor):
                 tags=self._tags,
                 tracking_uri=self._tracking_uri,
             )
+        if failures:
+            first, *others = failures.values()
+            raise DatasetError(first + (f" ({len(others)} more could not be measured)" if others else ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -47,6 +48,15 @@ def test_a_sound_dataset_passes(tmp_path: Path) -> None:
 
     check_cases(find_cases(tmp_path), class_names=CLASSES)
     check_cases(find_cases(tmp_path), class_names={0: "background", **CLASSES})
+
+
+def test_second_observers_classes_are_the_bundles_too(tmp_path: Path) -> None:
+    write_case(tmp_path, "a")
+    write_case(tmp_path / "second", "b", values=(0, 9))
+    (case,) = find_cases(tmp_path)
+    observed = replace(case, observer=tmp_path / "second" / "labels" / "b.nii.gz")
+    with pytest.raises(DatasetError, match=r"second/labels/b\.nii\.gz holds the value 9: expected 0 \(background\), 1"):
+        check_cases([observed], class_names=CLASSES)
 
 
 @pytest.mark.parametrize(

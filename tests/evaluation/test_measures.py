@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from medseg.errors import ConfigError
+from medseg.errors import ConfigError, DatasetError
 from medseg.evaluation import ImageDice, Measure, MembraneMeasures, PatientDice, PixelMeasures
 from medseg.evaluation.measures import Compared
 
@@ -212,6 +212,58 @@ def test_largest_component_of_one_patient_does_not_remove_anothers() -> None:
     cases = slices(["a_1", "b_1"], [HELD, [[1, 0, 0, 0]]], [HELD, [[1, 0, 0, 0]]])
     found = measured(PatientDice("^(.)_", largest_component=True), *cases)["nerve"]
     assert found["patients"] == [1, 1]
+
+
+def test_patient_whose_slices_differ_in_shape_is_named_and_the_others_are_scored() -> None:
+    names = ["a_1", "a_2", "a_10", "b_1"]
+    labels = [HELD, [*HELD, *HELD], HELD, HELD]
+    for measure in (PatientDice("^(.)_"), PatientDice("^(.)_", largest_component=True)):
+        found = measured(measure, *slices(names, labels, labels))["nerve"]
+        assert found["patients"] == [1] and found["dice"]["value"] == 1
+        assert measure.failures() == {
+            "a": "patient a: slices of several shapes make no volume (1 x 4: a_1 and 1 more; 2 x 4: a_2); "
+            "bring them to one shape, leave the odd ones out, or tell series apart by PatientDice's `group`"
+        }
+
+
+def test_where_no_patient_could_be_scored_there_is_no_dice() -> None:
+    found = measured(PatientDice("^(.)_"), *slices(["a_1", "a_2"], [HELD, [*HELD, *HELD]], [HELD, [*HELD, *HELD]]))
+    assert found["nerve"] == {"dice": {"value": None, "interval": None}, "patients": []}
+
+
+@pytest.mark.parametrize("measure", [PatientDice("(one)"), MembraneMeasures("nerve")])
+def test_volume_is_refused_where_slices_are_scored(measure: Measure) -> None:
+    volume = np.ones((2, 3, 4), np.int64)
+    with pytest.raises(DatasetError, match=r"^one: a volume of \(2, 3, 4\) voxels; this measure takes single slices$"):
+        measure.update(Compared("one", NERVE, volume, volume, np.eye(2, dtype=np.float32)[volume]))
+
+
+@pytest.mark.parametrize("value", [7, -1, 4])
+def test_label_value_without_a_probability_is_named_with_its_case(value: int) -> None:
+    """4 would be taken for another pair of classes: 0 * 3 + 4."""
+    measure = PixelMeasures()
+    case = case_of([[0, value, 1]], [[0, 0, 1]], structures=CELLS)
+    with pytest.raises(DatasetError, match=rf"^one: the label holds the values \[{value}\]; classes are 0 to 2$"):
+        measure.update(case)
+    measure.update(case_of([[0, 1, 1]], [[0, 1, 1]], structures=CELLS))
+    assert measure.compute()["accuracy"]["value"] == 1, "what was refused left nothing behind"
+
+
+@pytest.mark.parametrize("measure", [PixelMeasures(), ImageDice(), PatientDice("(.)"), MembraneMeasures()])
+def test_measure_of_no_case_has_no_value(measure: Measure) -> None:
+    """As where none could be segmented."""
+    found = measured(measure)
+    assert set(found) <= {"accuracy", "mean_iou", "loss", "structures", "slices"}
+    assert all(each in ({}, 0, {"value": None, "interval": None}) for each in found.values())
+    assert measure.figures() == {}
+
+
+def test_mask_in_which_nothing_counts_gives_no_value() -> None:
+    nowhere = case_of([[1, 0]], [[1, 0]], mask=np.zeros((1, 2, 1), bool))
+    found = measured(PixelMeasures(), nowhere)
+    assert {found[name]["value"] for name in ("accuracy", "mean_iou", "loss")} == {None}
+    somewhere = case_of([[1, 0]], [[1, 0]])
+    assert measured(PixelMeasures(), nowhere, somewhere)["accuracy"] == {"value": 1, "interval": [1, 1]}
 
 
 @pytest.mark.parametrize("pattern", ["TCGA_", "(TCGA"])

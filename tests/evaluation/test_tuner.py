@@ -20,7 +20,7 @@ from torch import nn
 
 from medseg.bundle.weights import save_weights
 from medseg.errors import ConfigError, MedsegError
-from medseg.evaluation import Evaluator, ImageDice, PixelMeasures, Tuner
+from medseg.evaluation import Evaluator, ImageDice, PatientDice, PixelMeasures, Tuner
 from medseg.images import read_image
 from medseg.images.reader import LabelReader, Reader
 from medseg.inference import Predictor, to_source_grid
@@ -235,6 +235,50 @@ def test_difference_picture_shows_what_was_missed_in_its_place(tmp_path: Path) -
     hit, missed, ground = array[5, 5], array[8, 5], array[5, 20]
     assert (array[4:7, 3:13] == hit).all() and (array[7:10, 3:13] == missed).all()
     assert len({tuple(each.tolist()) for each in (hit, missed, ground)}) == 3
+
+
+@pytest.mark.parametrize("wrong", ["truth", "observer"])
+def test_value_that_is_no_class_is_named_with_its_file_and_the_other_cases_go_on(tmp_path: Path, wrong: str) -> None:
+    entries = [each | {"observer": each["truth"]} for each in cases_of(tmp_path, 200)]
+    odd = picture(tmp_path / "labels" / "odd.png", (*NERVE, 1), (0, 2, 0, 2, 7), (5, 6, 0, 2, 9), grey=0)
+    good = picture(tmp_path / "labels" / "good.png", (*NERVE, 1), grey=0)
+    entries[0] |= {"truth": good, "observer": good, wrong: odd}
+    entries[1] |= {"truth": good, "observer": good}
+    given = labelled(entries, tmp_path / "out") | {"label_reader": LabelReader("values")}
+    with pytest.raises(
+        MedsegError, match=r"^1 of 2 cases failed; the first: .*odd\.png holds the values 7, 9: expected"
+    ):
+        Evaluator(**given, measures={"pixels": PixelMeasures()}).run()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["cases"] == 1 and set(summary["failed"]) == {"case_0"}
+    assert summary["measures"]["pixels"]["accuracy"]["value"] == 1
+
+
+def test_patient_of_slices_of_several_shapes_ends_an_evaluation_whose_rest_is_kept(tmp_path: Path) -> None:
+    entries = cases_of(tmp_path, 200, count=3)
+    for name in ("image", "truth"):
+        with Image.open(entries[2][name]) as whole:
+            whole.crop((0, 0, 30, 15)).save(entries[2][name])
+    for entry, name in zip(entries, ("a_1", "b_1", "b_2"), strict=True):
+        entry["case"] = name
+    given = labelled(entries, tmp_path / "out")
+    with pytest.raises(
+        MedsegError, match=r"patient b: slices of several shapes make no volume \(30 x 20: b_1; 30 x 15"
+    ):
+        Evaluator(**given, measures={"patients": PatientDice("^(.)_")}).run()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["measures"]["patients"]["nerve"]["patients"] == [1]
+    assert summary["cases"] == 3 and set(summary["failed"]) == {"b"}
+
+
+def test_evaluation_in_which_no_case_could_be_segmented_says_so(tmp_path: Path) -> None:
+    entries = cases_of(tmp_path, 200)
+    for entry in entries:
+        Path(entry["image"]).write_bytes(b"no picture")
+    given = labelled(entries, tmp_path / "out")
+    with pytest.raises(MedsegError, match=r"^2 of 2 cases failed; the first: "):
+        Evaluator(**given, measures={"pixels": PixelMeasures(), "images": ImageDice()}).run()
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["cases"] == 0
 
 
 def test_measures_are_only_in_the_summary_where_asked_for(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from ignite.metrics import Metric
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from medseg.errors import DatasetError
 from medseg.metrics import bootstrap
 
 Structures = Mapping[str, Sequence[int]]
 Case = TypeVar("Case")
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,16 @@ class Compared:
         """Where the segmentation has a structure."""
         return np.isin(self.segmentation, self.structures[name])
 
+    def flat(self, array: NDArray[Kind]) -> NDArray[Kind]:
+        """An array `(i, j, 1)` of a picture as `(i, j)`.
+
+        Raises:
+            DatasetError: if this case is a volume.
+        """
+        if array.shape[2] != 1:
+            raise DatasetError(f"{self.case}: a volume of {array.shape} voxels; this measure takes single slices")
+        return array[:, :, 0]
+
     def probability(self, name: str) -> NDArray[np.float32]:
         """Of a structure, 0 to 1: the sum of its classes'."""
         total: NDArray[np.float32] = self.probabilities[..., list(self.structures[name])].sum(axis=-1).clip(0, 1)
@@ -70,6 +82,10 @@ class Measure(Metric):
     def compute(self) -> dict[str, Any]:
         """Name -> estimate or number, nested."""
 
+    def failures(self) -> dict[str, str]:
+        """What `compute` had to leave out -> why, and what to do; the names may name patients."""
+        return {}
+
     def figures(self) -> dict[str, Figure]:
         """File name without suffix -> what to look at."""
         return {}
@@ -79,7 +95,7 @@ def estimate(
     cases: Sequence[Case], statistic: Callable[[Sequence[Case]], float], *, resamples: int = 1000
 ) -> dict[str, Any]:
     """A statistic of all cases and its 95 % bootstrap interval over cases; None where it has no value."""
-    value = statistic(cases)
+    value = statistic(cases) if cases else float("nan")
     if math.isnan(value):
         return {"value": None, "interval": None}
     return {"value": value, "interval": list(bootstrap(cases, statistic, resamples=resamples))}
@@ -89,6 +105,11 @@ def mean(values: Sequence[float]) -> float:
     """The mean of the values that are numbers; NaN without any."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else float("nan")
+
+
+def share(part: float, whole: float) -> float:
+    """`part / whole`; NaN of nothing."""
+    return float(part / whole) if whole else float("nan")
 
 
 def number(value: float) -> float | None:

@@ -38,11 +38,13 @@ class MembraneMeasures(Measure):
         """Add one slice."""
         if self._membrane not in output.structures:
             raise ConfigError(f"MembraneMeasures: no class '{self._membrane}'; there are {list(output.structures)}")
-        self._cells.append(~output.true(self._membrane)[:, :, 0])
-        self._probabilities.append(1 - output.probability(self._membrane)[:, :, 0])
+        self._cells.append(~output.flat(output.true(self._membrane)))
+        self._probabilities.append(1 - output.flat(output.probability(self._membrane)))
 
     def compute(self) -> dict[str, Any]:
         """`v_rand`, `v_info`, `warping_error`, `pixel_error` and the `settings` that give them."""
+        if not self._cells:
+            return {"slices": 0}
         best = best_over_thresholds([segments(cells) for cells in self._cells], self._probabilities, _THRESHOLDS)
         warping, warping_at = self._lowest(warping_error)
         pixels, pixels_at = self._lowest(pixel_error)

@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from medseg.evaluation.measures.measure import Compared, Measure, estimate, mean
+from medseg.errors import DatasetError
+from medseg.evaluation.measures.measure import Compared, Measure, estimate, mean, share
 from medseg.metrics import Confusion, ScoreHistogram
 from medseg.pictures import OperatingPoint, RankingCurve, roc_pr_figure
 
@@ -39,7 +40,12 @@ class PixelMeasures(Measure):
         self._observer: dict[str, list[Confusion]] = {}
 
     def update(self, output: Compared) -> None:
-        """Add one case."""
+        """Add one case.
+
+        Raises:
+            DatasetError: if its label or segmentation holds values that the probabilities are not of.
+        """
+        _check_values(output)
         self._tables.append(_table(output))
         self._losses.append(_loss(output))
         for name, values in output.structures.items():
@@ -55,7 +61,9 @@ class PixelMeasures(Measure):
         found: dict[str, Any] = {
             "accuracy": estimate(self._tables, _accuracy),
             "mean_iou": estimate(self._tables, _mean_iou),
-            "loss": estimate(self._losses, lambda cases: sum(each for each, _ in cases) / sum(n for _, n in cases)),
+            "loss": estimate(
+                self._losses, lambda cases: share(sum(each for each, _ in cases), sum(n for _, n in cases))
+            ),
             "structures": {
                 name: _shares(confusions) | _ranking(self._histograms[name])
                 for name, confusions in self._confusions.items()
@@ -84,10 +92,10 @@ def _point(name: str, counts: Confusion) -> OperatingPoint:
 
 
 def _shares(confusions: Sequence[Confusion]) -> dict[str, Any]:
-    def pooled(share: str) -> Callable[[Sequence[Confusion]], float]:
-        return lambda cases: attrgetter(share)(reduce(add, cases))
+    def pooled(name: str) -> Callable[[Sequence[Confusion]], float]:
+        return lambda cases: attrgetter(name)(reduce(add, cases))
 
-    return {share: estimate(confusions, pooled(share)) for share in _SHARES}
+    return {name: estimate(confusions, pooled(name)) for name in _SHARES}
 
 
 def _ranking(histograms: Sequence[ScoreHistogram]) -> dict[str, Any]:
@@ -101,6 +109,14 @@ def _ranking(histograms: Sequence[ScoreHistogram]) -> dict[str, Any]:
         "roc_auc": estimate(histograms, auc, resamples=_RANKING_RESAMPLES),
         "average_precision": estimate(histograms, precision, resamples=_RANKING_RESAMPLES),
     }
+
+
+def _check_values(case: Compared) -> None:
+    classes = case.probabilities.shape[-1]
+    for what, array in (("label", case.label), ("segmentation", case.segmentation)):
+        unknown = [int(value) for value in np.unique(array) if not 0 <= value < classes]
+        if unknown:
+            raise DatasetError(f"{case.case}: the {what} holds the values {unknown}; classes are 0 to {classes - 1}")
 
 
 def _table(case: Compared) -> NDArray[np.int64]:
@@ -119,11 +135,11 @@ def _loss(case: Compared) -> tuple[float, int]:
 
 def _accuracy(tables: Sequence[NDArray[np.int64]]) -> float:
     total = np.sum(tables, axis=0)
-    return float(np.trace(total) / total.sum())
+    return share(np.trace(total), total.sum())
 
 
 def _mean_iou(tables: Sequence[NDArray[np.int64]]) -> float:
     total = np.sum(tables, axis=0)
     both = np.diag(total)
     either = total.sum(axis=0) + total.sum(axis=1) - both
-    return mean([float(b / e) if e else float("nan") for b, e in zip(both, either, strict=True)])
+    return mean([share(b, e) for b, e in zip(both, either, strict=True)])
