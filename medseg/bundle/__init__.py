@@ -1,7 +1,7 @@
 """A bundle folder: where it is, what its metadata says, whether a config fits it, and how it is shipped."""
 
 from medseg.bundle.check import check, load_config
-from medseg.bundle.metadata import class_colours, class_names, label_classes
+from medseg.bundle.metadata import class_colours, class_names, label_classes, painted_classes
 from medseg.bundle.running import root
 from medseg.bundle.trained import trained
 
@@ -11,6 +11,7 @@ __all__ = [
     "class_names",
     "label_classes",
     "load_config",
+    "painted_classes",
     "root",
     "trained",
 ]

@@ -12,11 +12,19 @@ from typing import Any
 from medseg.errors import BundleError, OutputError
 from medseg.files import write_text
 from medseg.pictures.colours import distinct_colours
-from medseg.types import LabelClass
+from medseg.types import Colour, LabelClass
+
+_BLACK = (0, 0, 0)
 
 
-def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass]) -> None:
-    """Copy a bundle's configs to `target`, with `classes` (the foreground) in its metadata; without weights.
+def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, background: Colour = _BLACK) -> None:
+    """Copy a bundle's configs to `target`, with other classes in its metadata; without weights.
+
+    Args:
+        bundle: its folder.
+        target: the new bundle's; its name is the bundle's.
+        classes: the foreground.
+        background: the colour of all else in labels painted in colours.
 
     Raises:
         BundleError: if `target` has no name that a bundle can have, values are not 1, 2, 3, ..., or a
@@ -26,7 +34,10 @@ def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass]) -> None:
     if not re.fullmatch(r"[a-z0-9_]+", target.name):
         raise BundleError(f"{target}: a bundle's folder is named in small letters, digits and _")
     if not classes or [each.value for each in classes] != list(range(1, len(classes) + 1)):
-        raise BundleError(f"classes have the values {[each.value for each in classes]}: expected 1, 2, 3, ...")
+        raise BundleError(
+            f"classes have the values {[each.value for each in classes]}: expected 1, 2, 3, ... in this order; "
+            "renumber them"
+        )
     names = [each.name for each in classes]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
@@ -42,6 +53,9 @@ def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass]) -> None:
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
     adapted = _adapted(metadata, target.name, classes)
+    adapted.pop("background_colour", None)
+    if background != _BLACK:
+        adapted["background_colour"] = list(background)
     write_text(target / "configs" / "metadata.json", json.dumps(adapted, indent=2, ensure_ascii=False) + "\n")
     listed = "\n".join(f"- {each.value}: {each.name}" for each in classes)
     write_text(

@@ -46,6 +46,19 @@ def _label_class(value: int, name: str, detail: Mapping[str, Any]) -> LabelClass
     return LabelClass(value, name, (red, green, blue), code)
 
 
+def painted_classes(metadata: Mapping[str, Any]) -> tuple[LabelClass, ...]:
+    """The classes in the colours in which labels are painted.
+
+    Where `background_colour` gives the background one, it comes first, as value 0; else it is black.
+
+    Raises:
+        BundleError: as `label_classes`, and for a colour that is none.
+    """
+    given = metadata.get("background_colour")
+    background = () if given is None else (_label_class(0, "background", {"colour": given}),)
+    return (*background, *label_classes(metadata))
+
+
 def class_names(metadata: Mapping[str, Any]) -> dict[int, str]:
     """Label value -> class name, without the background."""
     return {each.value: each.name for each in label_classes(metadata)}

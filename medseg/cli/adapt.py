@@ -12,8 +12,6 @@ from medseg.bundle.run import find_bundle
 from medseg.errors import ImageError
 from medseg.images.palette_table import Palette
 
-BLACK = (0, 0, 0)
-
 
 def adapt(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder, or the name of one that medseg ships.")],
@@ -21,16 +19,18 @@ def adapt(
         Path, typer.Option("--palette", help="The classes and their colours: name,r,g,b; the background first.")
     ],
     output_dir: Annotated[Path, typer.Option("--output_dir", "-o", help="The new bundle's folder; its name too.")],
+    background: Annotated[
+        str | None,
+        typer.Option("--background", help="The palette's background, if not its first: a name, #rrggbb or r,g,b."),
+    ] = None,
 ) -> None:
     """Make a bundle for other classes out of one: the same recipe, to be trained anew.
 
     Example: medseg adapt colour_masks_2d --palette palette.csv -o my_masks_2d
     """
-    colours = Palette.from_csv(palette)
-    background = next((each.colour for each in colours.entries if each.value == 0), BLACK)
-    if background != BLACK:
-        raise ImageError(
-            f"{palette}: the background is {background}; a bundle's labels have a black one, recolour them"
-        )
-    adapt_bundle(find_bundle(bundle), output_dir, colours.classes)
+    colours = Palette.from_csv(palette, background=background)
+    ground = [each.colour for each in colours.entries if each.value == 0]
+    if not ground:
+        raise ImageError(f"{palette}: no background, which is the value 0; give it a row, or say --background COLOUR")
+    adapt_bundle(find_bundle(bundle), output_dir, colours.classes, background=ground[0])
     typer.echo(f"next: medseg train {output_dir} --dataset_dir DATASET", err=True)

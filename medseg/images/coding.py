@@ -47,10 +47,10 @@ class LabelCoding:
         """The coding that a config tells.
 
         Args:
-            given: `values`, `white`, `black`, `classes` (the colours of `classes`, black for the background),
+            given: `values`, `white`, `black`, `classes` (the colours of `classes`),
                 `{take: {5: 1}}` to make class 1 of a file's value 5 and background of all others, or name ->
                 grey value or `[red, green, blue]`, in the order of the class values 0, 1, 2, ...
-            classes: of the bundle.
+            classes: of the bundle; the background is black unless it is among them, as value 0.
             tolerance: see above.
 
         Raises:

@@ -16,7 +16,7 @@ from monai.inferers import Inferer
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
-from medseg.bundle.metadata import class_colours, class_names, label_classes
+from medseg.bundle.metadata import class_colours, class_names, label_classes, painted_classes
 from medseg.bundle.weights import load_weights
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.errors import ImageError, MedsegError, OutputError, user_error_in
@@ -177,8 +177,11 @@ class Predictor(SupervisedEvaluator):
     def write(self, entry: Mapping[str, Any], found: Segmented, label: NDArray[Any] | None = None) -> None:
         """Write the label map of one case and its preview, with the true label's contours where known."""
         name, scan, classes = entry["case"], found.scan, label_classes(self._metadata)
-        suffix = ".png" if scan.spatial_dims == 2 else ".nii.gz"
-        write_labels(self.output_dir / f"{name}{suffix}", found.labels, scan.geometry, classes=classes)
+        if scan.spatial_dims == 2:
+            painted = painted_classes(self._metadata)
+            write_labels(self.output_dir / f"{name}.png", found.labels, scan.geometry, classes=painted)
+        else:
+            write_labels(self.output_dir / f"{name}.nii.gz", found.labels, scan.geometry, classes=classes)
         if self._save_probabilities and found.probabilities is not None:
             write_volume(self.output_dir / f"{name}_probabilities.nii.gz", found.probabilities, scan.geometry)
         if scan.format == "DICOM" and isinstance(entry["image"], str):

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 import yaml
+from PIL import Image as Pillow
 from typer.testing import CliRunner
 
-from medseg.bundle import label_classes
+from medseg.bundle import label_classes, painted_classes
 from medseg.bundle.adapt import adapt
 from medseg.bundle.run import find_bundle
 from medseg.bundle.trained import trained
 from medseg.cli.main import app
-from medseg.errors import BundleError, OutputError
-from medseg.images import read_label
+from medseg.errors import BundleError, MedsegError, OutputError
+from medseg.images import read_label, write_labels
 from medseg.images.palette_table import Palette
 from medseg.types import LabelClass
 
@@ -141,9 +145,83 @@ def test_recipe_is_yaml_without_a_class_of_its_own() -> None:
     assert not any(each.name in text for each in label_classes(metadata(BUNDLE)))
 
 
-def test_a_background_that_is_not_black_is_refused(tmp_path: Path) -> None:
-    palette = tmp_path / "palette.csv"
-    palette.write_text("name,r,g,b\nbackground,255,255,255\ncell,255,0,0\n")
-    done = CliRunner().invoke(app, ["adapt", "colour_masks_2d", "--palette", str(palette), "-o", str(tmp_path / "new")])
-    assert "the background is (255, 255, 255)" in str(done.exception)
+ROWS = {"cell": (255, 0, 0), "ground": (255, 255, 255), "ink": (0, 0, 0)}
+
+
+def adapted(folder: Path, lines: Sequence[str], *words: str) -> Any:
+    palette = folder / "palette.csv"
+    palette.write_text("\n".join(lines) + "\n")
+    command = ["adapt", "colour_masks_2d", "--palette", str(palette), "-o", str(folder / "new"), *words]
+    return CliRunner().invoke(app, command)
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (("background", "cell", "ink"), ()),
+        (("cell", "ground", "ink"), ("--background", "Ground")),
+        (("cell", "ink", "ground"), ("--background", "#ffffff")),
+        (("cell", "ink"), ("--background", "255,255,255")),
+    ],
+)
+def test_labels_with_a_white_background_are_read_and_written_so(
+    tmp_path: Path, order: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    """Wherever it stands in the palette, and where it does not."""
+    rows = ROWS | {"background": ROWS["ground"]}
+    done = adapted(tmp_path, ["name,r,g,b", *(f"{name},{','.join(map(str, rows[name]))}" for name in order)], *words)
+    assert done.exit_code == 0, done.output + str(done.exception)
+    found = metadata(tmp_path / "new")
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+    assert [(each.value, each.name) for each in label_classes(found)] == [(1, "cell"), (2, "ink")]
+
+    import medseg  # noqa: F401  the config's expressions use it
+
+    coding = trained(str(tmp_path / "new")).get_parsed_content("label_reader").coding
+    painted = np.array([ROWS["ground"], ROWS["cell"], ROWS["ink"]], np.uint8)[np.arange(36).reshape(6, 6) // 12]
+    Pillow.fromarray(painted).save(tmp_path / "label.png")
+    label = read_label(tmp_path / "label.png", coding=coding)
+    assert label.array[0, :, 0].tolist() == [0, 0, 1, 1, 2, 2]
+
+    write_labels(tmp_path / "out.png", label.array, label.geometry, classes=painted_classes(found))
+    with Pillow.open(tmp_path / "out.png") as written:
+        np.testing.assert_array_equal(np.asarray(written.convert("RGB")), painted)
+
+
+def test_black_background_needs_no_word_in_the_metadata(tmp_path: Path) -> None:
+    adapt(BUNDLE, tmp_path / "white", VESSELS, background=(255, 255, 255))
+    adapt(tmp_path / "white", tmp_path / "black", VESSELS)
+    assert metadata(tmp_path / "white")["background_colour"] == [255, 255, 255]
+    assert "background_colour" not in metadata(tmp_path / "black")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words", "message"),
+    [
+        (
+            ("value,name,r,g,b", "1,cell,255,0,0"),
+            (),
+            r"palette\.csv: no background, which is the value 0; give it a row",
+        ),
+        (("name,r,g,b", "cell,255,0,0"), (), r"palette\.csv: line 2: 'cell' would be the background"),
+        (("name,r,g,b", "cell,255,0,0"), ("--background", "grond"), r"'grond': no name in it \(cell\) and no colour"),
+        (("name,r,g,b", "cell,255,0,0"), ("--background", "cell"), r"classes have the values \[\]"),
+        (
+            ("value,name,r,g,b", "0,cell,255,0,0", "1,ground,9,9,9"),
+            ("--background", "ground"),
+            r"palette\.csv: value 0 stands for two classes",
+        ),
+    ],
+)
+def test_palette_without_a_background_says_what_to_do(
+    tmp_path: Path, lines: tuple[str, ...], words: tuple[str, ...], message: str
+) -> None:
+    done = adapted(tmp_path, lines, *words)
+    assert done.exit_code == 1 and isinstance(done.exception, MedsegError)
+    assert re.search(message, str(done.exception))
     assert not (tmp_path / "new").exists()
+
+
+def test_background_that_is_no_colour_is_named() -> None:
+    with pytest.raises(BundleError, match=r"^metadata\.json: class 'background': .*expected a 'colour'"):
+        painted_classes(metadata(BUNDLE) | {"background_colour": [0, 300, 0]})
