@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monai.transforms import Compose, EnsureTyped, Invertd
+from monai.transforms import Compose, EnsureTyped, InvertibleTransform, Invertd, MapTransform
 
 from medseg.bundle.metadata import label_classes, label_regions
 from medseg.errors import BundleError
@@ -39,12 +39,17 @@ def to_source_grid(
     unknown = [name for name in largest if name not in structures]
     if unknown:
         raise BundleError(f"largest: '{unknown[0]}' is no class or region; there are {sorted(structures)}")
-    return Compose(
-        [
-            EnsureTyped(keys="pred", track_meta=True),  # Invertd passes plain tensors by with a warning
-            Invertd(keys="pred", transform=preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True),
-            Decided(
-                "pred", decision_beside(checkpoint, classes), classes, largest=[structures[name] for name in largest]
-            ),
-        ]
+    decided = Decided(
+        "pred", decision_beside(checkpoint, classes), classes, largest=[structures[name] for name in largest]
     )
+    return Compose([*_undone(preprocessing), decided])
+
+
+def _undone(preprocessing: Compose) -> list[MapTransform]:
+    """What takes the logits back; nothing where nothing moved, which MONAI's `Invertd` warns of at every case."""
+    if not any(isinstance(each, InvertibleTransform) for each in preprocessing.flatten().transforms):
+        return []
+    return [
+        EnsureTyped(keys="pred", track_meta=True),  # Invertd passes plain tensors by with a warning
+        Invertd(keys="pred", transform=preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True),
+    ]

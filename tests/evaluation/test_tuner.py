@@ -125,6 +125,15 @@ def cases_of(folder: Path, nerve: int, *others: tuple[int, int, int, int, int], 
     ]
 
 
+def test_preprocessing_that_moves_no_pixel_needs_no_way_back(tmp_path: Path) -> None:
+    """MONAI warns of an inverse of nothing, and warnings are errors here."""
+    given = parts([{"case": "new", "image": picture(tmp_path / "new.png", (*NERVE, 200))}], tmp_path / "out")
+    still = Compose(given["dataset"].transform.transforms[:-1])
+    given["dataset"] = Dataset(given["dataset"].data, still)
+    Predictor(**given | {"postprocessing": to_source_grid(still, metadata=METADATA)}).run()
+    assert is_the_nerve_alone(read_image(tmp_path / "out" / "new.png").array[:, :, 0].T)
+
+
 def is_the_nerve_alone(found: NDArray[Any]) -> bool:
     top, bottom, left, right = NERVE
     return bool(found[top:bottom, left:right].all()) and int(found.sum()) == (bottom - top) * (right - left)
