@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,7 @@ class Evaluator(Predictor):
         self._measures = dict(measures or {})
         self._tracking, self._tracking_uri, self._tags = tracking, tracking_uri, dict(tags or {})
         self._coding = label_reader.coding if label_reader else None
+        self._differences: list[Path] = []
         self.keep_probabilities = bool(self._measures)
 
     def case(self, entry: Mapping[str, Any], stages: Stages) -> CaseRow:
@@ -144,7 +146,8 @@ class Evaluator(Predictor):
         picture = difference_picture(
             found.scan.brightness[:, :, 0], compared.label[:, :, 0], compared.segmentation[:, :, 0], mask
         )
-        save_picture(picture, self.output_dir / "pictures" / f"{compared.case}_difference.png")
+        self._differences.append(self.output_dir / "pictures" / f"{compared.case}_difference.png")
+        save_picture(picture, self._differences[-1])
 
     def case_failed(self, entry: Mapping[str, Any], error: MedsegError) -> None:
         """Count the case as failed."""
@@ -172,6 +175,7 @@ class Evaluator(Predictor):
             record(
                 self.evaluation.summary(),
                 figures,
+                self._differences,
                 metadata=self._metadata,
                 tags=self._tags,
                 tracking_uri=self._tracking_uri,

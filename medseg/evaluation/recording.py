@@ -13,6 +13,7 @@ from medseg.tracking import Tracker
 def record(
     summary: Mapping[str, Any],
     pictures: Sequence[Path],
+    differences: Sequence[Path] = (),
     *,
     metadata: Mapping[str, Any],
     tags: Mapping[str, str],
@@ -21,8 +22,11 @@ def record(
     """Log the numbers of a summary and some pictures; neither case names nor paths.
 
     Args:
-        summary: as `Evaluation.summary` gives it; every number becomes a metric named by its keys.
+        summary: as `Evaluation.summary` gives it; every number becomes a metric named by its keys, such as
+            `measures/pixels/structures/vessel/roc_auc`, and the bounds of its 95 % interval two more, that name
+            with `_ci95_low` and `_ci95_high`.
         pictures: PNG files whose names name no case.
+        differences: PNG files whose names do: in MLflow they are `difference/001.png`, ... in the order of their names.
         metadata: of the bundle, whose name is the experiment's.
         tags: such as the fold.
         tracking_uri: of MLflow; None for `MLFLOW_TRACKING_URI`, else SQLite in the working directory.
@@ -40,19 +44,26 @@ def record(
         },
         run_name="evaluation",
     )
-    tracker.metrics(dict(_numbers(summary)), epoch=0)
+    tracker.metrics(dict(numbers(summary)), epoch=0)
     for path in pictures:
         tracker.picture(path)
+    digits = max(3, len(str(len(differences))))
+    for number, path in enumerate(sorted(differences), start=1):
+        tracker.artifact(path, "difference", f"{number:0{digits}}.png")
     tracker.finish("FINISHED")
 
 
-def _numbers(node: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Every number below `node` with its keys joined by slashes; an estimate is its value."""
+def numbers(node: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every number below `node` with its keys joined by slashes; an estimate is its value and its bounds."""
     if isinstance(node, Mapping):
         for key, value in node.items():
-            if key in ("failed", "interval", "settings"):
+            if key in ("failed", "settings"):
+                continue
+            if key == "interval":
+                for bound, each in zip(("low", "high"), value or (), strict=False):
+                    yield f"{name}_ci95_{bound}", float(each)
                 continue
             below = name if key in ("value", "mean") else f"{name}/{key}" if name else str(key)
-            yield from _numbers(value, below)
+            yield from numbers(value, below)
     elif isinstance(node, int | float) and not isinstance(node, bool):
         yield name, float(node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monai.transforms import Compose, EnsureTyped, InvertibleTransform, Invertd, MapTransform
+from monai.transforms import Compose, EnsureTyped, Invertd, InvertibleTransform, MapTransform
 
 from medseg.bundle.metadata import label_classes, label_regions
 from medseg.errors import BundleError

@@ -11,6 +11,7 @@ import getpass
 import importlib
 import os
 import shlex
+import shutil
 import ssl
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -181,9 +182,9 @@ class Store:
         """Log at most 1000 numbers."""
         self._client.log_batch(self._run_id, metrics=[Metric(*measure) for measure in measures])
 
-    def file(self, path: Path, folder: str | None) -> None:
-        """Log the file at `path` as an artifact in `folder` of the run."""
-        with _held(path) as held:
+    def file(self, path: Path, folder: str | None, name: str) -> None:
+        """Log the file at `path` as the artifact `name` in `folder` of the run."""
+        with _held(path, name) as held:
             self._client.log_artifact(self._run_id, str(held), folder)
 
     def text(self, name: str, text: str) -> None:
@@ -255,19 +256,21 @@ def _make(database: Path) -> None:
 
 
 @contextlib.contextmanager
-def _held(path: Path) -> Iterator[Path]:
+def _held(path: Path, name: str) -> Iterator[Path]:
     """`path` by a second name, so that a checkpoint replaced during its upload is still sent whole."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=".tracking-", dir=path.parent)
-    except OSError:
-        yield path
-        return
+    except OSError:  # a folder that cannot be written to
+        folder = tempfile.TemporaryDirectory(prefix="tracking-")
     with folder:
-        held = Path(folder.name) / path.name
+        held = Path(folder.name) / name
         try:
             held.hardlink_to(path)
         except FileNotFoundError:
             raise
-        except OSError:  # a file system without hard links
-            held = path
+        except OSError:  # another file system, or one without hard links
+            if name == path.name:
+                held = path
+            else:
+                shutil.copyfile(path, held)
         yield held

@@ -103,13 +103,13 @@ class Tracker:
             except (TypeError, ValueError) as error:
                 self._worker.complain(measure, error)
 
-    def artifact(self, path: Path, folder: str | None = None) -> None:
+    def artifact(self, path: Path, folder: str | None = None, name: str | None = None) -> None:
         """Log the file at `path`, in `folder` of the run's artifacts, as it is when its turn comes.
 
         One that is replaced meanwhile by `os.replace` is sent whole, in its newest version; it must not be
-        deleted before `finish`.
+        deleted before `finish`. It goes by `name` there where that is given, as its own may name a patient.
         """
-        self._put(File(path, folder))
+        self._put(File(path, folder, name or path.name))
 
     def picture(self, path: Path) -> None:
         """Log a PNG in `pictures`; MLflow sorts by name: write the epoch with leading zeros."""

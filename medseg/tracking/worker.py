@@ -39,6 +39,7 @@ class File(NamedTuple):
 
     path: Path
     folder: str | None
+    name: str
 
 
 class Text(NamedTuple):
@@ -131,9 +132,9 @@ class Worker(threading.Thread):
                 self._store.params()
             case Measure():
                 self._store.measures([job for job in batch if isinstance(job, Measure)])
-            case File(path, folder) as job:
+            case File() as job:
                 if self._waiting.count(job) == 1:  # else a later one sends the same file
-                    self._store.file(path, folder)
+                    self._store.file(*job)
             case Text(name, text):
                 self._store.text(name, text)
             case Closing(status, note):
@@ -169,9 +170,7 @@ def _name_of(job: Job) -> str:
             return "the config"
         case Measure(name=name):
             return name
-        case File(path=path):
-            return path.name
-        case Text(name=name):
+        case File(name=name) | Text(name=name):
             return name
         case Closing(status=status):
             return f"the status {status}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mlflow import MlflowClient
 from monai.data import Dataset
 from monai.inferers import SimpleInferer
 from monai.transforms import Compose, Flipd, LoadImaged, ShiftIntensityd
@@ -288,6 +289,31 @@ def test_evaluation_in_which_no_case_could_be_segmented_says_so(tmp_path: Path) 
     with pytest.raises(MedsegError, match=r"^2 of 2 cases failed; the first: "):
         Evaluator(**given, measures={"pixels": PixelMeasures(), "images": ImageDice()}).run()
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["cases"] == 0
+
+
+def test_mlflow_gets_the_numbers_and_pictures_of_an_evaluation_but_no_name_of_a_case(
+    tmp_path: Path, tracking_uri: str
+) -> None:
+    entries = cases_of(tmp_path, 200, (7, 10, 3, 13, 60))
+    for entry, name in zip(entries, ("Smith_John", "Miller_Eve"), strict=True):
+        entry["case"] = name
+    Image.open(entries[1]["image"]).rotate(180).save(entries[1]["image"])
+    measures = {"images": ImageDice()}
+    given = labelled(entries, tmp_path / "out") | {"metadata": METADATA | {"name": "evaluated"}, "measures": measures}
+    Evaluator(**given, tracking=True, tracking_uri=tracking_uri, tags={"fold": "test"}).run()
+
+    client = MlflowClient(tracking_uri=tracking_uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("evaluated").experiment_id])
+    names = [item.path for item in client.list_artifacts(run.info.run_id, "difference")]
+    assert names == ["difference/001.png", "difference/002.png"]
+    for name, case in zip(names, ("Miller_Eve", "Smith_John"), strict=True):
+        mine = (tmp_path / "out" / "pictures" / f"{case}_difference.png").read_bytes()
+        assert Path(client.download_artifacts(run.info.run_id, name)).read_bytes() == mine
+    dice = json.loads((tmp_path / "out" / "summary.json").read_text())["measures"]["images"]["nerve"]["dice"]
+    found = [run.data.metrics[f"measures/images/nerve/dice{end}"] for end in ("", "_ci95_low", "_ci95_high")]
+    assert found == [dice["value"], *dice["interval"]]
+    everything = [run.to_dictionary(), *names, [item.path for item in client.list_artifacts(run.info.run_id)]]
+    assert "Smith" not in str(everything) and "Miller" not in str(everything)
 
 
 def test_measures_are_only_in_the_summary_where_asked_for(tmp_path: Path) -> None:

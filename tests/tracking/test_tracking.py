@@ -91,6 +91,20 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.parametrize("trouble", ["", "hardlink_to"])
+def test_file_goes_by_another_name_where_its_own_must_not_be_seen(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Also on a file system without hard links."""
+    if trouble:
+        monkeypatch.setattr(Path, trouble, lambda *_: (_ for _ in ()).throw(OSError("not here")))
+    (folder / "Hans Müller.png").write_text("a picture")
+    tracker = start()
+    tracker.artifact(folder / "Hans Müller.png", "difference", "001.png")
+    tracker.finish("FINISHED")
+    assert files_of(tracker, "difference") == {"difference/001.png": "a picture"}
+
+
 def test_logs_all_of_a_training(folder: Path) -> None:
     tracker = start(
         params={"train": {"lr": 3e-4}, "dataset_dir": "/data/Hans Müller"},
