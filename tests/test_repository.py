@@ -46,7 +46,7 @@ def test_ci_runs_scripts_test_and_nothing_else() -> None:
     assert [line for line in lines if line and not line.startswith("#")] == ["./scripts/test"]
 
 
-@pytest.mark.parametrize("name", ["scripts/demo", "scripts/test", "scripts/pin", ".ci/run"])
+@pytest.mark.parametrize("name", ["scripts/demo", "scripts/test", "scripts/pin", "scripts/reproduce", ".ci/run"])
 def test_script_can_be_run(name: str) -> None:
     assert os.access(REPOSITORY / name, os.X_OK)
     assert (REPOSITORY / name).read_text(encoding="utf-8").startswith("#!/usr/bin/env bash\n")

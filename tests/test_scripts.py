@@ -1,8 +1,9 @@
-"""`scripts/demo` and `scripts/test` on a checkout, with a Python that only notes what it is asked to do."""
+"""`scripts/demo`, `test` and `reproduce` on a checkout, with a Python that only notes what it is asked to do."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -170,6 +171,56 @@ def test_unfit_python_is_said(checkout: Checkout, python: str, message: str) -> 
     said = checkout.run("demo", PYTHON=python)
     assert message in said and said.endswith("\n1")
     assert not checkout.notes
+
+
+def rows_of_the_results() -> list[str]:
+    results = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8").partition("## In MLflow")[0]
+    return re.findall(r"^\| `(\w+)` \|", results, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("row", [*rows_of_the_results(), "spleen", "liver"])
+def test_every_row_of_the_results_has_its_commands(checkout: Checkout, row: str) -> None:
+    executable(checkout.bin / "medseg", '#!/bin/sh\necho "$@" >>"$NOTES"\n')
+    said = checkout.run("reproduce", row, "--seed", "3", MEDSEG_DATA=data_of_every_row(checkout.folder.parent))
+    assert said.endswith("0"), said
+    train = next(index for index, note in enumerate(checkout.notes) if note.startswith("train "))
+    assert checkout.notes[train].endswith(" --seed 3")
+    assert checkout.notes[-1].startswith("evaluate ")
+    bundle = checkout.notes[train].split()[1]
+    assert (REPOSITORY / "bundles" / bundle).is_dir() or checkout.notes[0].endswith(f"--output_dir {bundle}")
+    assert {note.split()[0] for note in checkout.notes} <= {"adapt", "train", "tune", "evaluate"}
+    shown = [line[len("+ medseg ") :].replace("\\", "") for line in said.splitlines() if line.startswith("+ ")]
+    assert shown == checkout.notes
+
+
+def data_of_every_row(folder: Path) -> str:
+    """Empty folders by the names that `scripts/reproduce` asks for; the path is relative to the working directory."""
+    script = (REPOSITORY / "scripts" / "reproduce").read_text(encoding="utf-8")
+    for name in re.findall(r"(?:need|fold_0 \S+) (\w+)", script):
+        (folder / "data" / name).mkdir(parents=True, exist_ok=True)
+    return "data"
+
+
+def test_dry_run_shows_and_does_nothing(checkout: Checkout) -> None:
+    executable(checkout.bin / "medseg", '#!/bin/sh\necho "$@" >>"$NOTES"\n')
+    said = checkout.run("reproduce", "--dry-run", "chest", MEDSEG_DATA="/nowhere")
+    assert said.endswith("\n0") and "+ medseg train runs/chest/chest_lung_2d --dataset_dir /nowhere/cxr_lung" in said
+    assert not checkout.notes and not (checkout.folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "status"),
+    [
+        (("--help",), "scripts/reproduce [--dry-run] NAME", 0),
+        ((), "scripts/reproduce [--dry-run] NAME", 1),
+        (("brains",), "scripts/reproduce: 'brains': no such row; --help lists them", 1),
+        (("retina",), "/drive: not there; set MEDSEG_DATA to the folder that holds drive", 1),
+    ],
+)
+def test_reproduce_says_what_it_needs(checkout: Checkout, words: tuple[str, ...], message: str, status: int) -> None:
+    executable(checkout.bin / "medseg", "#!/bin/sh\n")
+    said = checkout.run("reproduce", *words, MEDSEG_DATA="/nowhere")
+    assert message in said and said.endswith(f"\n{status}")
 
 
 def constraints() -> list[str]:
