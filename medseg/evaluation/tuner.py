@@ -18,6 +18,7 @@ from medseg.errors import ConfigError, MedsegError
 from medseg.evaluation.evaluator import Evaluator
 from medseg.evaluation.measures import Compared
 from medseg.inference import Decision
+from medseg.inference.components import remove_small
 from medseg.inference.rows import CaseRow
 from medseg.inference.stages import Stages
 from medseg.metrics import Confusion, ScoreHistogram, dice
@@ -37,6 +38,8 @@ class _Seen:
 
     def decided(self, decision: Decision, classes: Any) -> NDArray[Any]:
         labels = decision.labels(self.probabilities.astype(np.float32), classes)
+        for each in classes:
+            remove_small(labels, (each.value,), decision.minimum_size.get(each.name, 0))
         return labels if self.mask is None else np.where(self.mask, labels, 0)
 
 

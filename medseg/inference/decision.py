@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from monai.transforms import MapTransform
 from numpy.typing import NDArray
-from scipy.ndimage import label as components
 
 from medseg.errors import BundleError
 from medseg.files import write_text
+from medseg.inference.postprocessing import Postprocessing, VoxelSize
 from medseg.types import LabelClass
 
 FILE_NAME = "decision.json"
@@ -27,8 +27,8 @@ class Decision:
 
     A class is a candidate where its probability reaches its threshold; of several the one with the highest
     ratio of probability to threshold wins, and where there is none the background does. Without thresholds the
-    most probable class wins, background included. Then components (connected by faces) of fewer pixels than the
-    class's minimum become background.
+    most probable class wins, background included. That is decided voxel by voxel, so any part of an image will do;
+    `steps` are for whole label maps: components of fewer pixels than the class's minimum become background.
 
     Attributes:
         thresholds: class name -> probability; all foreground classes or none.
@@ -49,12 +49,12 @@ class Decision:
 
     def labels(self, probabilities: NDArray[np.floating[Any]], classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
         """The label map `(spatial...)` of probabilities `(class, spatial...)`, the background first."""
-        labels: NDArray[np.uint8] = self._winners(probabilities, classes).astype(np.uint8)
-        for each in classes:
-            smallest = self.minimum_size.get(each.name, 0)
-            if smallest > 1:
-                labels[too_small(labels == each.value, smallest)] = 0
-        return labels
+        return self._winners(probabilities, classes).astype(np.uint8)
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """What is left to be done to the whole label map, as `Postprocessing` takes it."""
+        return [{"minimum_voxels": dict(self.minimum_size)}] if self.minimum_size else []
 
     def _winners(self, probabilities: NDArray[np.floating[Any]], classes: Sequence[LabelClass]) -> NDArray[np.intp]:
         winners: NDArray[np.intp] = probabilities.argmax(axis=0)
@@ -120,51 +120,31 @@ def decision_beside(checkpoint: str | Path | Sequence[str] | None, classes: Sequ
     return decision
 
 
-def all_but_largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels of `mask` outside of its largest component, connected by faces."""
-    numbered, count = components(mask)
-    if count < 2:
-        return np.zeros_like(mask)
-    largest = 1 + int(np.argmax(np.bincount(numbered.ravel())[1:]))
-    found: NDArray[np.bool_] = mask & (numbered != largest)
-    return found
-
-
-def too_small(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
-    """The pixels of `mask` in components of fewer than `smallest` pixels, connected by faces."""
-    numbered, count = components(mask)
-    sizes = np.bincount(numbered.ravel(), minlength=count + 1)
-    small = sizes < smallest
-    small[0] = False
-    found: NDArray[np.bool_] = small[numbered]
-    return found
-
-
 class Decided(MapTransform):
     """MONAI transform from logits `(class, spatial...)` to the label map `(1, spatial...)` of a decision.
 
     Args:
-        keys: of the logits.
+        keys: of the logits, which know the affine of their grid.
         decision: see there.
         classes: of the bundle.
-        largest: of each of these groups of class values only the largest component is kept, in this order.
+        postprocessing: what is done to the label map then.
     """
 
     def __init__(
-        self, keys: str, decision: Decision, classes: Sequence[LabelClass], largest: Sequence[Sequence[int]] = ()
+        self, keys: str, decision: Decision, classes: Sequence[LabelClass], postprocessing: Postprocessing
     ) -> None:
         super().__init__(keys)
-        self._largest = [list(values) for values in largest]
         self._decision = decision
         self._classes = tuple(classes)
+        self._postprocessing = postprocessing
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace the logits of every key."""
         decided = dict(data)
         for key in self.key_iterator(decided):
-            probabilities = torch.as_tensor(decided[key]).float().softmax(dim=0).numpy()
+            logits = decided[key]
+            probabilities = torch.as_tensor(logits).float().softmax(dim=0).numpy()
             labels = self._decision.labels(probabilities, self._classes)
-            for values in self._largest:
-                labels[all_but_largest(np.isin(labels, values))] = 0
+            labels = self._postprocessing(labels, VoxelSize.of(logits.affine, spatial_dims=labels.ndim))
             decided[key] = torch.from_numpy(labels[None])
         return decided

@@ -7,9 +7,9 @@ from typing import Any
 
 from monai.transforms import Compose, EnsureTyped, Invertd, InvertibleTransform, MapTransform
 
-from medseg.bundle.metadata import label_classes, label_regions
-from medseg.errors import BundleError
+from medseg.bundle.metadata import label_classes
 from medseg.inference.decision import Decided, decision_beside
+from medseg.inference.postprocessing import Postprocessing
 
 
 def to_source_grid(
@@ -17,7 +17,7 @@ def to_source_grid(
     *,
     metadata: Mapping[str, Any],
     checkpoint: str | Sequence[str] | None = None,
-    largest: Sequence[str] = (),
+    steps: Sequence[Mapping[str, Any]] = (),
 ) -> Compose:
     """Postprocessing that undoes the spatial part of `preprocessing` on the logits, then decides on classes.
 
@@ -29,19 +29,14 @@ def to_source_grid(
         preprocessing: of the bundle.
         checkpoint: the weights, beside which a `Decision` may lie; without one the most probable class wins.
         metadata: of the bundle.
-        largest: the classes and regions of which only the largest component is kept, in this order.
+        steps: what is done to the label map then, such as `{largest: [spleen]}`; see `postprocessing`.
 
     Raises:
-        BundleError: if the decision or `largest` does not fit the bundle.
+        BundleError: if the decision or a step does not fit the bundle.
     """
     classes = label_classes(metadata)
-    structures = {each.name: (each.value,) for each in classes} | label_regions(metadata)
-    unknown = [name for name in largest if name not in structures]
-    if unknown:
-        raise BundleError(f"largest: '{unknown[0]}' is no class or region; there are {sorted(structures)}")
-    decided = Decided(
-        "pred", decision_beside(checkpoint, classes), classes, largest=[structures[name] for name in largest]
-    )
+    decision = decision_beside(checkpoint, classes)
+    decided = Decided("pred", decision, classes, Postprocessing([*decision.steps, *steps], metadata=metadata))
     return Compose([*_undone(preprocessing), decided])
 
 

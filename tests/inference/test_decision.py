@@ -1,4 +1,4 @@
-"""From probabilities to labels by what `decision.json` says, and of structures only the largest component."""
+"""From probabilities to labels by what `decision.json` says, and by the steps that a bundle declares."""
 
 from __future__ import annotations
 
@@ -62,31 +62,12 @@ def test_of_several_candidates_the_one_furthest_above_its_threshold_wins() -> No
     assert labels_of(decision, (0.0, 0.75, 0.25), (0.0, 0.85, 0.15), (0.9, 0.0, 0.1), (0.45, 0.45, 0.1)) == [2, 1, 0, 0]
 
 
-def test_components_of_fewer_pixels_than_the_minimum_become_background_class_by_class() -> None:
-    before = drawn("""LL.T
-                      ...T
-                      L..T
-                      .L..""")
-    assert (
-        Decision(minimum_size={"liver": 2}).labels(sure(before), CLASSES).tolist()
-        == drawn("LL.T ...T ...T ....").tolist()
-    )
-    assert Decision(minimum_size={"lesion": 3}).labels(sure(before), CLASSES).tolist() == before.tolist()
-    both = Decision(minimum_size={"liver": 2, "lesion": 4}).labels(sure(before), CLASSES)
-    assert both.tolist() == drawn("LL.. .... .... ....").tolist()
-
-
-def test_minimum_size_counts_what_the_thresholds_found() -> None:
-    probabilities = pixels((0.7, 0.3, 0), (0.7, 0.3, 0), (1, 0, 0), (0.2, 0.8, 0))
-    decision = Decision({"liver": 0.25, "lesion": 0.5}, {"liver": 2})
-    assert decision.labels(probabilities, CLASSES).tolist() == [1, 1, 0, 0]
-
-
-def test_minimum_size_is_of_voxels_that_hang_together_across_slices() -> None:
-    volume = np.zeros((3, 3, 3), np.uint8)
-    volume[1, 1, :] = volume[0, 0, 0] = 1
-    found = Decision(minimum_size={"liver": 3}).labels(sure(volume), CLASSES)
-    assert found[1, 1].tolist() == [1, 1, 1] and int(found.sum()) == 3
+def test_any_part_of_an_image_is_decided_as_within_the_whole() -> None:
+    probabilities = np.random.default_rng(0).dirichlet((1, 1, 1), (6, 7, 8)).transpose(3, 0, 1, 2).astype(np.float32)
+    for decision in (Decision(), Decision({"liver": 0.4, "lesion": 0.3}, {"liver": 9})):
+        whole = decision.labels(probabilities, CLASSES)
+        slabs = [decision.labels(probabilities[..., part], CLASSES) for part in (slice(0, 3), slice(3, 8))]
+        np.testing.assert_array_equal(np.concatenate(slabs, axis=-1), whole)
 
 
 @pytest.fixture
@@ -116,36 +97,31 @@ LIVER_AND_SPOTS = """LLTL.T
                      LL..T."""
 
 
-def test_only_the_largest_component_of_a_class_is_kept(decided: Any) -> None:
-    assert decided(LIVER_AND_SPOTS, largest=["lesion"]) == ["LL.L.T", "L.LL.T", ".LLL.T", "......", "LL...."]
+def test_steps_are_taken_in_the_order_given(decided: Any) -> None:
+    """The lesion that is the largest lies outside of the liver: gone before or after it has driven out the others."""
+    liver, lesion = {"largest": ["whole liver"]}, {"largest": ["lesion"]}
+    first = decided(LIVER_AND_SPOTS, steps=[liver, lesion])
+    assert sum(row.count("T") for row in first) == 1
+    assert decided(LIVER_AND_SPOTS, steps=[lesion, liver]) == ["...L..", "..LL..", ".LLL..", *["......"] * 2]
     assert decided(LIVER_AND_SPOTS) == LIVER_AND_SPOTS.split()
 
 
-def test_only_the_largest_component_of_a_region_is_kept_whatever_its_classes(decided: Any) -> None:
-    assert decided(LIVER_AND_SPOTS, largest=["whole liver"]) == ["LLTL..", "LTLL..", "TLLL..", "......", "......"]
+def test_smallest_sizes_beside_the_weights_come_before_the_steps_of_the_bundle(decided: Any, tmp_path: Path) -> None:
+    """Three pixels of lesion go, and with them what ties the liver's halves together."""
+    Decision(minimum_size={"lesion": 4}).save(tmp_path / "model.pt")
+    steps, checkpoint = [{"largest": ["whole liver"]}], str(tmp_path / "model.pt")
+    assert decided("LLTTTL", steps=steps) == ["LLTTTL"]
+    assert decided("LLTTTL", steps=steps, checkpoint=checkpoint) == ["LL...."]
 
 
-def test_structures_are_reduced_in_the_order_given(decided: Any) -> None:
-    """The lesion that is the largest lies outside of the liver: gone before or after it has driven out the others."""
-    first = decided(LIVER_AND_SPOTS, largest=["whole liver", "lesion"])
-    assert sum(row.count("T") for row in first) == 1
-    assert decided(LIVER_AND_SPOTS, largest=["lesion", "whole liver"]) == [
-        "...L..",
-        "..LL..",
-        ".LLL..",
-        *["......"] * 2,
-    ]
+def test_smallest_sizes_count_what_the_thresholds_found(decided: Any, tmp_path: Path) -> None:
+    Decision({"liver": 0.7, "lesion": 0.3}, {"lesion": 2}).save(tmp_path / "model.pt")
+    assert decided("LL. .TT T..", probability=0.6, checkpoint=str(tmp_path / "model.pt")) == ["...", ".TT", "..."]
 
 
-def test_largest_of_what_is_not_there_leaves_nothing_and_the_rest_alone(decided: Any) -> None:
-    assert decided("LL. ...", largest=["lesion", "liver"]) == ["LL.", "..."]
-
-
-def test_largest_of_an_unknown_structure_is_refused(decided: Any) -> None:
-    with pytest.raises(
-        BundleError, match=r"^largest: 'spleen' is no class or region; .*'lesion', 'liver', 'whole liver'"
-    ):
-        decided("L.", largest=["spleen"])
+def test_step_that_fits_no_bundle_is_refused_before_any_image(data_dir: Path) -> None:
+    with pytest.raises(BundleError, match=r"'spleen' is no class or region; .*'lesion', 'liver', 'whole liver'"):
+        to_source_grid(Compose([]), metadata=METADATA, steps=[{"largest": ["spleen"]}])
 
 
 def test_decision_beside_the_weights_is_applied(decided: Any, tmp_path: Path) -> None:
