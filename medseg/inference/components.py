@@ -78,18 +78,21 @@ def keep_beside(
         margin: largest distance between the centres of two voxels, in the unit of `spacing`; 0 for faces only.
         spacing: between the centres of neighbours along each axis of `labels`; only for a margin.
     """
+    reach = [1] * labels.ndim
     if margin > 0:
-        spacing = np.delete(spacing, _thin_axes(labels)).tolist()
+        reach = [math.ceil(margin * _ROUNDED / each) for each in spacing]
+    reach, spacing = (np.delete(each, _thin_axes(labels)).tolist() for each in (reach, spacing or reach))
     labels = _without_thin_axes(labels)
     for tight in _box(labels, values):
-        box = _grown(tight, [1] * labels.ndim, labels.shape)
+        box = _grown(tight, reach, labels.shape)
         numbers, sizes = _numbered(_mask(labels[box], values))
         remove = np.ones(len(sizes), np.bool_)
         remove[_touching(numbers, _mask(labels[box], others))] = False
         remove[0] = False
         for number, own in _boxes(numbers, remove) if margin > 0 else ():
-            near = _grown(own, [math.ceil(margin * _ROUNDED / each) for each in spacing], numbers.shape)
-            remove[number] = not _within(labels[box], numbers, number, near, others, margin, spacing)
+            near = _grown(own, reach, numbers.shape)
+            distance = _distance(numbers[near] == number, _mask(labels[box][near], others), spacing)
+            remove[number] = distance > margin * _ROUNDED
         _remove(labels[box], numbers, remove)
 
 
@@ -175,18 +178,8 @@ def _boxes(numbers: NDArray[Any], wanted: NDArray[np.bool_]) -> list[tuple[int, 
     return [(int(number), boxes[number][: numbers.ndim]) for number in np.flatnonzero(wanted)]
 
 
-def _within(
-    labels: Labels,
-    numbers: NDArray[Any],
-    number: int,
-    near: Box,
-    others: Values,
-    margin: float,
-    spacing: Sequence[float],
-) -> bool:
-    """Whether a component lies within the margin of others, none of which that counts is outside of the box `near`."""
-    mask = _mask(labels[near], others)
-    if not mask.any():
-        return False
-    distances = distance_transform_edt(~mask, sampling=spacing)
-    return bool(distances[numbers[near] == number].min() <= margin * _ROUNDED)
+def _distance(mask: NDArray[np.bool_], others: NDArray[np.bool_], spacing: Sequence[float]) -> float:
+    """Between the two nearest centres of voxels; infinite where there is nothing to be near to."""
+    if not others.any():
+        return math.inf
+    return float(distance_transform_edt(~others, sampling=spacing)[mask].min())

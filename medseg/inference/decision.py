@@ -136,7 +136,7 @@ class Decided(MapTransform):
         super().__init__(keys)
         self._decision = decision
         self._classes = tuple(classes)
-        self._postprocessing = postprocessing
+        self.postprocessing = postprocessing
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace the logits of every key."""
@@ -145,6 +145,6 @@ class Decided(MapTransform):
             logits = decided[key]
             probabilities = torch.as_tensor(logits).float().softmax(dim=0).numpy()
             labels = self._decision.labels(probabilities, self._classes)
-            labels = self._postprocessing(labels, VoxelSize.of(logits.affine, spatial_dims=labels.ndim))
+            labels = self.postprocessing(labels, VoxelSize.of(logits.affine, spatial_dims=labels.ndim))
             decided[key] = torch.from_numpy(labels[None])
         return decided
