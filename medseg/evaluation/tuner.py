@@ -38,8 +38,8 @@ class _Seen:
 
     def decided(self, decision: Decision, classes: Any) -> NDArray[Any]:
         labels = decision.labels(self.probabilities.astype(np.float32), classes)
-        for each in classes:
-            remove_small(labels, (each.value,), decision.minimum_size.get(each.name, 0))
+        sizes = [decision.minimum_size.get(each.name, 0) for each in classes]
+        remove_small(labels, [(each.value,) for each in classes], sizes)
         return labels if self.mask is None else np.where(self.mask, labels, 0)
 
 

@@ -4,12 +4,14 @@ Label maps are `(i, j, k)` or `(i, j)` of any integer type and memory layout; 0 
 a tuple of class values that count as one. Voxels hang together by faces (6 neighbours, 4 in a picture); an axis of
 length 1 does not count as one, so a volume one slice thick is a picture. Beyond the label map a structure takes its
 own bounding box: a mask (1 byte per voxel) and the components' numbers (2 or 4); the rest is done slab by slab.
+Structures that share no class are done in one go, others one after the other.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import cc3d
@@ -18,32 +20,41 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 Labels = NDArray[np.integer[Any]]
-Values = Sequence[int]
+Values = tuple[int, ...]
 Box = tuple[slice, ...]
 
 _SLAB_VOXELS = 1 << 22
+_FEW = 4  # values are compared one by one; more are looked up
 _ROUNDED = 1 + 1e-6  # spacings come from float32 headers
 
 
-def keep_largest(labels: Labels, values: Values) -> None:
-    """Remove all of a structure but its component of most voxels; of several the one whose first (i, j, k) is least."""
+def keep_largest(labels: Labels, structures: Sequence[Values]) -> None:
+    """Remove all of each structure but its component of most voxels; of several the one with the least (i, j, k)."""
     labels = _without_thin_axes(labels)
-    for box in _box(labels, values):
-        numbers, sizes = _numbered(_mask(labels[box], values))
-        largest = np.flatnonzero(sizes == sizes.max())
-        remove = np.ones(len(sizes), np.bool_)
-        remove[[0, largest[0] if len(largest) == 1 else _first(numbers, largest)]] = False
-        _remove(labels[box], numbers, remove)
+    for run in _disjoint(structures):
+        together = [structures[index] for index in run]
+        for box in _box(labels, sum(together, ())):
+            found = _Components.of(labels[box], together)
+            most = np.zeros(len(together) + 1, np.int64)
+            np.maximum.at(most, found.owners, found.sizes)
+            keep = found.sizes == most[found.owners]
+            counts = np.bincount(found.owners[keep], minlength=len(most))
+            for owner in np.flatnonzero(counts[1:] > 1) + 1:
+                tied = np.flatnonzero(keep & (found.owners == owner))
+                keep[tied] = False
+                keep[found.first(tied)] = True
+            found.remove(labels[box], ~keep)
 
 
-def remove_small(labels: Labels, values: Values, smallest: int) -> None:
-    """Remove a structure's components of fewer than `smallest` voxels."""
+def remove_small(labels: Labels, structures: Sequence[Values], smallest: Sequence[int]) -> None:
+    """Remove each structure's components of fewer than `smallest` voxels."""
     labels = _without_thin_axes(labels)
-    for box in _box(labels, values) if smallest > 1 else ():
-        numbers, sizes = _numbered(_mask(labels[box], values))
-        remove = sizes < smallest
-        remove[0] = False
-        _remove(labels[box], numbers, remove)
+    for run in _disjoint(structures):
+        together = [structures[index] for index in run if smallest[index] > 1]
+        least = np.array([0, *(smallest[index] for index in run if smallest[index] > 1)])
+        for box in _box(labels, sum(together, ())):
+            found = _Components.of(labels[box], together)
+            found.remove(labels[box], found.sizes < least[found.owners])
 
 
 def fill_holes(labels: Labels, values: Values) -> None:
@@ -54,8 +65,8 @@ def fill_holes(labels: Labels, values: Values) -> None:
     labels = _without_thin_axes(labels)
     for box in _box(labels, values):
         inside = labels[box]
-        numbers, sizes = _numbered(~_mask(inside, values))
-        hole = np.ones(len(sizes), np.bool_)
+        numbers, count = _numbered(~_mask(inside, values))
+        hole = np.ones(count + 1, np.bool_)
         hole[0] = False
         for axis in range(inside.ndim):
             for end in (0, -1):
@@ -85,15 +96,98 @@ def keep_beside(
     labels = _without_thin_axes(labels)
     for tight in _box(labels, values):
         box = _grown(tight, reach, labels.shape)
-        numbers, sizes = _numbered(_mask(labels[box], values))
-        remove = np.ones(len(sizes), np.bool_)
+        found = _Components.of(labels[box], [values])
+        numbers = found.numbers
+        remove = np.ones(len(found.sizes), np.bool_)
         remove[_touching(numbers, _mask(labels[box], others))] = False
         remove[0] = False
         for number, own in _boxes(numbers, remove) if margin > 0 else ():
             near = _grown(own, reach, numbers.shape)
             distance = _distance(numbers[near] == number, _mask(labels[box][near], others), spacing)
             remove[number] = distance > margin * _ROUNDED
-        _remove(labels[box], numbers, remove)
+        found.remove(labels[box], remove)
+
+
+@dataclass(frozen=True, eq=False)
+class _Components:
+    """The components of structures that share no class.
+
+    Attributes:
+        numbers: of the components, voxel by voxel; 0 where no structure is.
+        sizes: voxels of each component.
+        owners: which structure each component belongs to, from 1; 0 for number 0.
+    """
+
+    numbers: NDArray[np.unsignedinteger[Any]]
+    sizes: NDArray[np.int64]
+    owners: NDArray[np.unsignedinteger[Any]]
+
+    @classmethod
+    def of(cls, labels: Labels, structures: Sequence[Values]) -> _Components:
+        """All structures in one go."""
+        groups = _grouped(labels, structures)
+        numbers, count = _numbered(groups)
+        sizes = np.zeros(count + 1, np.int64)
+        owners = np.zeros(count + 1, groups.dtype if len(structures) > 1 else np.uint8)
+        owners[1:] = 1
+        for slab in _slabs(numbers):
+            sizes += np.bincount(numbers[slab].ravel(order="K"), minlength=count + 1)
+            if len(structures) > 1:
+                owners[numbers[slab]] = groups[slab]
+        sizes[0] = 0
+        return cls(numbers, sizes, owners)
+
+    def first(self, candidates: NDArray[Any]) -> int:
+        """Which of several begins first, in the order of (i, j, k) whatever the layout in memory."""
+        planes = (plane[np.isin(plane, candidates)] for plane in self.numbers)
+        return int(next(found[0] for found in planes if len(found)))
+
+    def remove(self, labels: Labels, which: NDArray[np.bool_]) -> None:
+        """Make some of them background."""
+        which = which & (self.owners > 0)
+        for slab in _slabs(self.numbers) if which.any() else ():
+            labels[slab][which[self.numbers[slab]]] = 0
+
+
+def _disjoint(structures: Sequence[Values]) -> Iterator[list[int]]:
+    """Runs of the indices of structures, in their order, that share no class."""
+    run: list[int] = []
+    seen: set[int] = set()
+    for index, values in enumerate(structures):
+        if seen & set(values):
+            yield run
+            run, seen = [], set()
+        run.append(index)
+        seen |= set(values)
+    yield run
+
+
+def _grouped(labels: Labels, structures: Sequence[Values]) -> NDArray[Any]:
+    """A mask of one structure; of several their numbers, from 1."""
+    if len(structures) == 1:
+        return _mask(labels, structures[0])
+    dtype = np.uint8 if len(structures) < 256 else np.uint16
+    return _looked_up(labels, {value: n for n, values in enumerate(structures, start=1) for value in values}, dtype)
+
+
+def _mask(labels: Labels, values: Values) -> NDArray[np.bool_]:
+    if len(values) > _FEW:
+        return _looked_up(labels, dict.fromkeys(values, 1), np.bool_)
+    mask = np.zeros_like(labels, np.bool_)
+    for value in values:
+        mask |= labels == value
+    return mask
+
+
+def _looked_up(labels: Labels, table: Mapping[int, int], dtype: Any) -> NDArray[Any]:
+    """What the table has for each voxel's class, 0 for what it lacks."""
+    found = np.empty_like(labels, dtype)
+    for slab in _slabs(labels):
+        part = labels[slab]
+        every = np.zeros(1 + max(int(part.max()), *table), dtype)
+        every[list(table)] = list(table.values())
+        found[slab] = every[part]
+    return found
 
 
 def _thin_axes(labels: Labels) -> tuple[int, ...]:
@@ -106,13 +200,6 @@ def _without_thin_axes(labels: Labels) -> Labels:
     return labels.squeeze(_thin_axes(labels))
 
 
-def _mask(labels: Labels, values: Values) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = labels == values[0]
-    for value in values[1:]:
-        mask |= labels == value
-    return mask
-
-
 def _slabs(array: NDArray[Any]) -> Iterator[Box]:
     """Parts of an array of some million voxels each, cut across the axis along which it lies in memory."""
     axis = int(np.argmax(np.abs(array.strides)))
@@ -123,6 +210,8 @@ def _slabs(array: NDArray[Any]) -> Iterator[Box]:
 
 def _box(labels: Labels, values: Values) -> Iterator[Box]:
     """The bounding box of a structure; none where it is not there."""
+    if not values:
+        return
     seen = [np.zeros(length, np.bool_) for length in labels.shape]
     for slab in _slabs(labels):
         mask = _mask(labels[slab], values)
@@ -141,26 +230,10 @@ def _grown(box: Box, by: Sequence[int], shape: Sequence[int]) -> Box:
     )
 
 
-def _numbered(mask: NDArray[np.bool_]) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.int64]]:
-    """The components' numbers, 0 outside of the mask, and how many voxels have each."""
-    faces: Literal[4, 6] = 6 if mask.ndim == 3 else 4
-    numbers, count = cc3d.connected_components(mask, connectivity=faces, return_N=True, binary_image=True)
-    sizes = np.zeros(count + 1, np.int64)
-    for slab in _slabs(numbers):
-        sizes += np.bincount(numbers[slab].ravel(order="K"), minlength=count + 1)
-    sizes[0] = 0
-    return numbers, sizes
-
-
-def _first(numbers: NDArray[Any], candidates: NDArray[Any]) -> int:
-    """Which of several components begins first, in the order of (i, j, k) whatever the layout in memory."""
-    planes = (plane[np.isin(plane, candidates)] for plane in numbers)
-    return int(next(found[0] for found in planes if len(found)))
-
-
-def _remove(labels: Labels, numbers: NDArray[Any], remove: NDArray[np.bool_]) -> None:
-    for slab in _slabs(numbers) if remove.any() else ():
-        labels[slab][remove[numbers[slab]]] = 0
+def _numbered(groups: NDArray[Any]) -> tuple[NDArray[np.unsignedinteger[Any]], int]:
+    """The components' numbers, from 1, and how many there are."""
+    faces: Literal[4, 6] = 6 if groups.ndim == 3 else 4
+    return cc3d.connected_components(groups, connectivity=faces, return_N=True, binary_image=groups.dtype == np.bool_)
 
 
 def _touching(numbers: NDArray[Any], others: NDArray[np.bool_]) -> NDArray[Any]:

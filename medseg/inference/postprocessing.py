@@ -88,8 +88,7 @@ class LargestComponent(Step):
 
     def apply(self, labels: NDArray[Any], voxel: VoxelSize) -> None:
         """See `Step`."""
-        for each in self.structures:
-            keep_largest(labels, each.values)
+        keep_largest(labels, [each.values for each in self.structures])
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,8 @@ class MinimumSize(Step):
     def apply(self, labels: NDArray[Any], voxel: VoxelSize) -> None:
         """See `Step`."""
         content = 1 if self.unit == "voxels" else self._content(voxel) * (1 + 1e-6)  # affines are float32 in files
-        for each, minimum in self.minimum:
-            remove_small(labels, each.values, math.ceil(minimum / content))
+        structures = [each.values for each, _ in self.minimum]
+        remove_small(labels, structures, [math.ceil(minimum / content) for _, minimum in self.minimum])
 
     def _content(self, voxel: VoxelSize) -> float:
         if voxel.is_picture != (self.unit == "mm2"):
@@ -156,7 +155,7 @@ class Inside(Step):
             raise ImageError("margin_mm: the picture's file does not tell its pixel size; leave out margin_mm")
         spacing = voxel.spacing[: labels.ndim]
         for each, of in self.pairs:
-            others = [value for value in of.values if value not in each.values]
+            others = tuple(value for value in of.values if value not in each.values)
             keep_beside(labels, each.values, others, margin=self.margin_mm, spacing=spacing)
 
 

@@ -304,6 +304,34 @@ def test_step_taken_twice_is_as_taken_once(
     np.testing.assert_array_equal(after(once, *steps), once)
 
 
+@given(
+    label_maps, st.lists(st.tuples(names, st.integers(0, 9)), min_size=1, max_size=5, unique_by=lambda each: each[0])
+)
+def test_structures_of_one_step_are_as_taken_one_after_the_other(
+    labels: NDArray[np.uint8], sizes: list[tuple[str, int]]
+) -> None:
+    together = after(labels, {"minimum_voxels": dict(sizes)}, {"largest": [name for name, _ in sizes]})
+    first = [{"minimum_voxels": {name: size}} for name, size in sizes]
+    np.testing.assert_array_equal(after(labels, *first, *[{"largest": [name]} for name, _ in sizes]), together)
+
+
+def test_many_classes_are_told_apart() -> None:
+    count = 300
+    names = [f"organ_{value}" for value in range(1, count + 1)]
+    channels = {"0": "background"} | {str(value): name for value, name in enumerate(names, start=1)}
+    metadata = {
+        "classes": {name: {"colour": [0, 0, 0]} for name in names},
+        "regions": {"body": names},
+        "network_data_format": {"outputs": {"pred": {"channel_def": channels}}},
+    }
+    each = np.arange(1, count + 1, dtype=np.uint16)
+    labels = np.stack([each, each, 0 * each, each])
+    largest = Postprocessing([{"largest": names}], metadata=metadata)(labels, MM)
+    np.testing.assert_array_equal(largest, np.stack([each, each, 0 * each, 0 * each]))
+    body = Postprocessing([{"largest": ["body"]}], metadata=metadata)(labels, MM)
+    np.testing.assert_array_equal(body, largest)
+
+
 @settings(max_examples=20)
 @given(label_maps, names, st.integers(1, 30))
 def test_result_is_the_same_however_the_work_is_cut_into_slabs(
