@@ -23,7 +23,7 @@ PREDICTOR_PARTS = {
     "save_probabilities": "save_probabilities",
 }
 
-bundle_predictor = takes_parts(**PREDICTOR_PARTS)(Predictor)
+bundle_predictor = takes_parts(**PREDICTOR_PARTS, tolerances="tolerances")(Predictor)
 bundle_inputs = takes_parts(path="input", metadata="_meta_")(find_inputs)
 bundle_postprocessing = takes_parts(preprocessing="preprocessing", checkpoint="checkpoint", metadata="_meta_")(
     to_source_grid

@@ -23,6 +23,9 @@ from medseg.errors import ImageError, MedsegError, OutputError, user_error_in
 from medseg.files import check_output_dir
 from medseg.images import write_dicom_seg, write_labels, write_volume
 from medseg.inference.ensemble import Ensemble
+from medseg.inference.facts import CaseFacts
+from medseg.inference.fingerprint import fingerprint_beside
+from medseg.inference.quality import Tolerances, Verdict, judge, mean_confidence
 from medseg.inference.rows import CaseRow, write_rows
 from medseg.inference.scan import Scan, Segmented
 from medseg.inference.stages import Stages
@@ -37,8 +40,8 @@ class Predictor(SupervisedEvaluator):
     For every case `output_dir` receives label values on the scan's own grid (same shape, same affine):
     `NAME.nii.gz`, for a DICOM series also `NAME.dcm` (DICOM SEG), for a picture `NAME.png` in the classes'
     colours; and the preview `NAME_preview.png`. For all together `cases.csv` and `cases.json` with volumes
-    (mL), voxels, seconds per stage and warnings. A case that fails is reported and the others go on; the
-    run then ends with an error.
+    (mL), voxels, seconds per stage, warnings of the file, and a `Verdict` with its reasons. A case that fails is
+    reported and the others go on; the run then ends with an error.
 
     Args:
         device: to compute on.
@@ -53,8 +56,10 @@ class Predictor(SupervisedEvaluator):
         precision: see `medseg.device.pick_precision`.
         save_probabilities: whether to write `NAME_probabilities.nii.gz` too: a channel per class, the
             background first.
+        tolerances: name -> value, where `quality.Tolerances` are not to hold.
 
     Raises:
+        ConfigError: for a tolerance that there is not.
         MedsegError: from `run`, naming the first failed case and how many failed.
     """
 
@@ -71,6 +76,7 @@ class Predictor(SupervisedEvaluator):
         output_dir: str,
         precision: str = "auto",
         save_probabilities: bool = False,
+        tolerances: Mapping[str, float] | None = None,
     ) -> None:
         device = check_device(device)
         check_output_dir(output_dir)
@@ -95,12 +101,17 @@ class Predictor(SupervisedEvaluator):
         self._metadata = metadata
         self._input = metadata["network_data_format"]["inputs"]["image"]
         self._precision = pick_precision(device, precision)
+        self._tolerances = Tolerances.given(tolerances)
+        self._fingerprint = fingerprint_beside(checkpoint, label_classes(metadata))
+        self._has_weights = checkpoint is not None
         self._save_probabilities = save_probabilities
         self.keep_probabilities = save_probabilities
 
     def run(self) -> None:  # type: ignore[override]
         """Segment every case, write the rows, and raise if one failed."""
         self.rows.clear()
+        if self._has_weights and self._fingerprint is None:
+            _log.info("no fingerprint.json beside the weights: scans are not compared with what they were trained on")
         super().run()
         self.finish()
         failed = [row for row in self.rows if row.error is not None]
@@ -143,7 +154,9 @@ class Predictor(SupervisedEvaluator):
             class_names=self.class_names,
             voxel_ml=found.scan.geometry.voxel_volume_ml if found.scan.spatial_dims == 3 else None,
             seconds=stages.seconds,
-            warnings=self._warnings(found),
+            verdict=self._verdict(found),
+            confidence=found.confidence,
+            warnings=found.scan.warnings,
         )
 
     def segment(self, entry: Mapping[str, Any], stages: Stages) -> Segmented:
@@ -172,7 +185,8 @@ class Predictor(SupervisedEvaluator):
         if self.keep_probabilities:
             probabilities = np.asarray(scan.whole(data["pred"].softmax(dim=0))).transpose(1, 2, 3, 0)
         labels = self.to_source_grid(data, start=last)["pred"]
-        return Segmented(scan, scan.whole(labels)[0].astype(np.uint8), probabilities)
+        confidence = mean_confidence(data["pred"].as_tensor(), np.asarray(labels)[0])
+        return Segmented(scan, scan.whole(labels)[0].astype(np.uint8), probabilities, confidence)
 
     def write(self, entry: Mapping[str, Any], found: Segmented, label: NDArray[Any] | None = None) -> None:
         """Write the label map of one case and its preview, with the true label's contours where known."""
@@ -203,13 +217,15 @@ class Predictor(SupervisedEvaluator):
         figure = contact_sheet([panel], colours=class_colours(self._metadata), class_names=self.class_names)
         save(figure, self.output_dir / f"{name}_preview.png")
 
-    def _warnings(self, found: Segmented) -> list[str]:
-        values = set(np.unique(found.labels).tolist())
-        warnings = [f"no {name} found" for value, name in self.class_names.items() if value not in values]
-        modality, trained_on = found.scan.modality, self._input.get("modality")
-        if modality and trained_on and modality != trained_on:
-            warnings.insert(0, f"the scan's modality is {modality}; this bundle was trained on {trained_on}")
-        return [*found.scan.warnings, *warnings]
+    def _verdict(self, found: Segmented) -> Verdict:
+        return judge(
+            CaseFacts.of(found.scan, found.labels, self.class_names),
+            list(self.class_names.values()),
+            fingerprint=self._fingerprint,
+            confidence=found.confidence,
+            modality=self._input.get("modality", ""),
+            tolerances=self._tolerances,
+        )
 
     def _check_channels(self, entry: Mapping[str, Any], found: int) -> None:
         expected = self._input["num_channels"]

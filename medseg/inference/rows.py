@@ -14,17 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.files import write_text
+from medseg.inference.quality import Verdict
 from medseg.inference.stages import STAGES
 
 
 @dataclass(frozen=True)
 class CaseRow:
-    """One case: volume (mL) and voxels per class, seconds per stage, warnings; or the error that ended it."""
+    """One case: volume (mL) and voxels per class, seconds per stage, verdict; or the error that ended it.
+
+    `warnings` is what the file's reader found odd; `confidence` is the mean probability of what was segmented.
+    """
 
     case: str
     seconds: Mapping[str, float]
     voxels: Mapping[str, int] = field(default_factory=dict)
     volume_ml: Mapping[str, float] = field(default_factory=dict)
+    verdict: Verdict | None = None
+    confidence: float | None = None
     warnings: Sequence[str] = ()
     error: str | None = None
 
@@ -37,13 +43,15 @@ class CaseRow:
         class_names: Mapping[int, str],
         voxel_ml: float | None,
         seconds: Mapping[str, float],
+        verdict: Verdict,
+        confidence: float | None,
         warnings: Sequence[str],
     ) -> CaseRow:
         """The row of a label map whose voxels hold `voxel_ml` mL each; None for pictures, which have no volume."""
         counts = np.bincount(segmentation.ravel(), minlength=max(class_names) + 1)
         voxels = {name: int(counts[value]) for value, name in class_names.items()}
         volumes = {name: round(count * voxel_ml, 4) for name, count in voxels.items()} if voxel_ml else {}
-        return cls(case, dict(seconds), voxels, volumes, tuple(warnings))
+        return cls(case, dict(seconds), voxels, volumes, verdict, confidence, tuple(warnings))
 
     @classmethod
     def failed(cls, case: str, error: str, seconds: Mapping[str, float]) -> CaseRow:
@@ -59,12 +67,16 @@ class CaseRow:
         volumes = ", ".join(f"{name} {size}" for name, size in sizes.items())
         times = ", ".join(f"{stage} {self.seconds[stage]:.2f}" for stage in STAGES)
         notes = "".join(f"  warning: {each}" for each in self.warnings)
-        return f"{self.case}  {volumes}  [s: {times}]{notes}"
+        judged = f"  {self.verdict}" if self.verdict else ""
+        return f"{self.case}{judged}  {volumes}  [s: {times}]{notes}"
 
     def as_dict(self) -> dict[str, Any]:
         """The row as JSON holds it."""
         return {
             "case": self.case,
+            "verdict": self.verdict.word if self.verdict else None,
+            "reasons": list(self.verdict.reasons) if self.verdict else [],
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
             "volume_ml": dict(self.volume_ml),
             "voxels": dict(self.voxels),
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
@@ -91,7 +103,9 @@ def write_rows(rows: Sequence[CaseRow], output_dir: Path) -> None:
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {"case": record["case"]}
+    flat: dict[str, Any] = {"case": record["case"], "verdict": record["verdict"] or ""}
+    flat["reasons"] = "; ".join(record["reasons"])
+    flat["confidence"] = "" if record["confidence"] is None else record["confidence"]
     for group in ("volume_ml", "voxels", "seconds"):
         flat.update({f"{group}:{key}": value for key, value in record[group].items()})
     flat["warnings"] = "; ".join(record["warnings"])

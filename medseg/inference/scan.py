@@ -77,8 +77,10 @@ class Segmented:
         scan: as it was read.
         labels: class values `(i, j, k)`, uint8.
         probabilities: `(i, j, k, class)` float32, the background first; None where nobody asked.
+        confidence: the mean probability of what was segmented; None where nothing was.
     """
 
     scan: Scan
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float32] | None = None
+    confidence: float | None = None

@@ -43,7 +43,7 @@ def test_every_label_map_lies_on_its_scan(predict: Predict, phantom: Path, tmp_p
     assert len(scans) == 6 and len(orientations) > 1
 
 
-def test_row_of_a_case_holds_volumes_stages_and_warnings(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+def test_row_of_a_case_holds_volumes_stages_and_verdict(predict: Predict, phantom: Path, tmp_path: Path) -> None:
     predict(phantom / "images" / "case_001.nii.gz")
     (record,) = json.loads((tmp_path / "out" / "cases.json").read_text())
     segmentation = read_image(tmp_path / "out" / "case_001.nii.gz")
@@ -51,7 +51,7 @@ def test_row_of_a_case_holds_volumes_stages_and_warnings(predict: Predict, phant
         voxels = int((segmentation.array == value).sum())
         assert record["voxels"][name] == voxels
         assert record["volume_ml"][name] == pytest.approx(voxels * segmentation.geometry.voxel_volume_ml, abs=1e-3)
-        assert (f"no {name} found" in record["warnings"]) == (voxels == 0)
+        assert (f"no {name} found" in record["reasons"]) == (voxels == 0)
     assert set(record["seconds"]) == {"read", "preprocess", "network", "restore", "write"}
     assert all(seconds >= 0 for seconds in record["seconds"].values()) and record["error"] is None
     with (tmp_path / "out" / "cases.csv").open(newline="") as stream:
@@ -63,7 +63,7 @@ def test_dicom_series_gets_a_label_map_in_its_place(predict: Predict, phantom: P
     (row,) = predict(phantom / "dicom_case").rows
     segmentation = read_image(tmp_path / "out" / "dicom_case.nii.gz")
     assert segmentation.geometry.agrees_with(read_geometry(phantom / "dicom_case"), tolerance_mm=1e-3)
-    assert not any("modality" in warning for warning in row.warnings)
+    assert not any("modality" in reason for reason in row.verdict.reasons)
 
 
 def test_dicom_series_gets_a_dicom_seg_of_the_same_voxels(predict: Predict, phantom: Path, tmp_path: Path) -> None:
@@ -92,9 +92,10 @@ def test_probabilities_are_written_where_asked(predict: Predict, phantom: Path, 
     np.testing.assert_array_equal(probabilities.array.argmax(axis=3), labels.array)
 
 
-def test_foreign_modality_is_warned_of(predict: Predict, data_dir: Path) -> None:
+def test_foreign_modality_is_to_be_reviewed(predict: Predict, data_dir: Path) -> None:
     (row,) = predict(data_dir / "dicom_qa" / "hippocampus_crop_study1" / "dicom").rows
-    assert row.warnings[0] == "the scan's modality is MR; this bundle was trained on CT"
+    assert row.verdict.word == "review"
+    assert row.verdict.reasons[0] == "the scan's modality is MR; this bundle was trained on CT"
 
 
 def test_channels_that_the_bundle_does_not_take_are_told(predict: Predict, phantom: Path, tmp_path: Path) -> None:
