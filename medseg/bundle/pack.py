@@ -24,7 +24,7 @@ _REQUIRED = (
     "LICENSE",
 )
 _WEIGHTS = "models/model.pt"
-_DECISION = "models/decision.json"
+_OF_THE_WEIGHTS = ("models/decision.json", "models/fingerprint.json")
 _OF_THIS_MACHINE = ("dataset_dir", "output_dir", "tracking_uri", "pretrained")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one bundle, one file: no time stamps
 
@@ -32,8 +32,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # one bundle, one file: no time stamps
 def pack(bundle: Path, output: Path, *, checkpoint: Path | None = None) -> list[str]:
     """Write a bundle to the zip file `output` under its own name; unpacked, it runs with medseg installed.
 
-    Weights of a run bring along the decision that was tuned for them and the config that they were trained
-    with (as `config.yaml`, which `trained` looks for), without the ids that name folders of this machine.
+    Weights of a run bring along the decision that was tuned for them, the fingerprint of what they were trained
+    on, and the config that they were trained with (as `config.yaml`, which `trained` looks for), without the ids
+    that name folders of this machine.
 
     Args:
         bundle: its folder.
@@ -51,9 +52,10 @@ def pack(bundle: Path, output: Path, *, checkpoint: Path | None = None) -> list[
     as_trained = None
     if checkpoint is not None:
         files[_WEIGHTS] = checkpoint
-        files.pop(_DECISION, None)
-        if checkpoint.with_name("decision.json").is_file():
-            files[_DECISION] = checkpoint.with_name("decision.json")
+        for name in _OF_THE_WEIGHTS:
+            files.pop(name, None)
+            if (beside := checkpoint.with_name(Path(name).name)).is_file():
+                files[name] = beside
         as_trained = _config_of_run(checkpoint)
     for name in (*_REQUIRED, _WEIGHTS):
         if name not in files or not files[name].is_file():

@@ -25,6 +25,7 @@ bundle_trainer = takes_parts(
     precision="precision",
     tracking_uri="tracking_uri",
     cases="cases",
+    preprocessing="preprocessing",
 )(Trainer)
 
 bundle_validator = takes_parts(

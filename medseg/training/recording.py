@@ -19,6 +19,7 @@ from medseg import __version__
 from medseg.bundle.metadata import class_colours, class_names
 from medseg.bundle.running import running_workflow
 from medseg.files import write_text
+from medseg.inference.fingerprint import FILE_NAME as FINGERPRINT
 from medseg.pictures import Panel, contact_sheet, learning_curves, save
 from medseg.tracking import Tracker, public_config
 from medseg.training.checkpoint import BestAndLast
@@ -34,7 +35,8 @@ class Recording:
 
     On disk: `output_dir/config.yaml` (as it ran, layers and overrides merged) and
     `output_dir/pictures/validation_epoch_NNNN.png` and `learning_curves.png`. In MLflow the same with local
-    paths taken out, the parameters, metrics per epoch, tags, the list of installed packages, and the best weights.
+    paths taken out, the parameters, metrics per epoch, tags, the list of installed packages, and the best
+    weights with the fingerprint of what they were trained on.
     """
 
     def __init__(
@@ -145,7 +147,9 @@ class Recording:
         best = self._checkpoint
         message = None
         if best.best_epoch:
-            self._tracker.artifact(best.best_path, "model")
+            for path in (best.best_path, best.best_path.with_name(FINGERPRINT)):
+                if path.is_file():
+                    self._tracker.artifact(path, "model")
             message = f"Trained on every case, without validation, for {best.best_epoch} epochs."
             if not math.isnan(best.best_metric):
                 self._tracker.metrics({"best_val_dice": best.best_metric}, epoch=best.best_epoch)

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,10 +20,12 @@ from monai.data import DataLoader, Dataset, DistributedSampler
 from monai.engines import SupervisedTrainer
 from monai.inferers import Inferer, SimpleInferer
 from monai.losses import DeepSupervisionLoss
+from monai.transforms import Compose
 from monai.utils.enums import CommonKeys as Keys
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from medseg.bundle.metadata import class_names
 from medseg.data import Split
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.errors import ConfigError, MedsegError
@@ -30,14 +33,16 @@ from medseg.training.checkpoint import BestAndLast
 from medseg.training.prepare import at_least_one, leave_processes, rank, world_size
 from medseg.training.progress import Progress
 from medseg.training.recording import Recording
+from medseg.training.survey import Survey
 from medseg.training.validation import KEY_METRIC, Validator
 
 
 class Trainer(SupervisedTrainer):
     """MONAI trainer with everything a run needs: precision, schedule, validation, checkpoints, tracking.
 
-    A run leaves `output_dir/models/model.pt` (best validation) and `last.pt`, `config.yaml` as it ran,
-    and one MLflow run. It ends as FINISHED, as KILLED on Ctrl-C or SIGTERM, as FAILED on an error.
+    A run leaves `output_dir/models/model.pt` (best validation) and `last.pt`, beside them `fingerprint.json` of what
+    it was trained on, `config.yaml` as it ran, and one MLflow run. It ends as FINISHED, as KILLED on Ctrl-C or
+    SIGTERM, as FAILED on an error.
 
     Args:
         device: of this process.
@@ -63,6 +68,7 @@ class Trainer(SupervisedTrainer):
         tracking_uri: of MLflow; None for `MLFLOW_TRACKING_URI`, else SQLite in the working directory.
         experiment: in MLflow; None for the bundle's name.
         cases: what is trained on; its facts become tags of the MLflow run.
+        preprocessing: of the bundle; its readers take the fingerprint of the training cases, see `Survey`.
 
     Raises:
         ConfigError: for a value that no run can have.
@@ -93,6 +99,7 @@ class Trainer(SupervisedTrainer):
         tracking_uri: str | None = None,
         experiment: str | None = None,
         cases: Split | None = None,
+        preprocessing: Compose | None = None,
     ) -> None:
         at_least_one(max_epochs=max_epochs, batch_size=batch_size, val_interval=val_interval)
         device = check_device(device)
@@ -134,6 +141,9 @@ class Trainer(SupervisedTrainer):
                 **(cases.tags if cases else {}),
             },
         )
+        self._survey: AbstractContextManager[Any] = nullcontext()
+        if rank() == 0 and cases is not None and preprocessing is not None:
+            self._survey = Survey(cases.training, preprocessing, class_names(metadata), self.checkpoint.best_path)
         if rank() == 0:
             self._recording.attach(self, validator, self.checkpoint)
             Progress().attach(self, validator)
@@ -224,7 +234,8 @@ class Trainer(SupervisedTrainer):
         """Train; on the way out mark the MLflow run as what became of it."""
         previous = signal.signal(signal.SIGTERM, _terminate) if _in_main_thread() else None
         try:
-            super().run()
+            with self._survey:
+                super().run()
         except BaseException as error:
             self._recording.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
             raise

@@ -1,0 +1,80 @@
+"""What a training learns from, in numbers, kept beside its weights."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from monai.transforms import Compose, LoadImaged
+
+from medseg.inference.facts import CaseFacts
+from medseg.inference.fingerprint import Fingerprint
+from medseg.inference.scan import Scan
+
+_log = logging.getLogger(__name__)
+
+_MOST_CASES = 200
+
+
+class Survey:
+    """Writes the `Fingerprint` of the training cases beside the weights, from a thread, while its block runs.
+
+    The files are read by the bundle's own readers (the `LoadImaged` that its preprocessing begins with) and as they
+    are: what the training makes of them, patches say, is not what users bring. Of many cases 200, evenly
+    spaced, are looked at, one at a time. Leaving the block waits for the file; leaving it by an error does not.
+
+    Args:
+        entries: `{"image": path or paths, "label": path or paths}` of the training cases.
+        preprocessing: of the bundle.
+        class_names: label value -> name.
+        checkpoint: of the weights.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Mapping[str, Any]],
+        preprocessing: Compose,
+        class_names: Mapping[int, str],
+        checkpoint: Path,
+    ) -> None:
+        count = min(len(entries), _MOST_CASES)
+        self._entries = [entries[index * len(entries) // count] for index in range(count)]
+        self._load = Compose(list(takewhile(lambda each: isinstance(each, LoadImaged), preprocessing.transforms)))
+        self._class_names = class_names
+        self._checkpoint = checkpoint
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="survey", daemon=True)
+
+    def __enter__(self) -> Survey:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            facts = []
+            for entry in self._entries:
+                if self._ended.is_set():
+                    return
+                facts.append(self._facts(entry))
+            if facts:
+                Fingerprint.of(facts).save(self._checkpoint)
+        except Exception as error:  # what is for later must not end a training
+            _log.warning(f"no fingerprint of the training cases: {error}")
+
+    def _facts(self, entry: Mapping[str, Any]) -> CaseFacts:
+        data = self._load(dict(entry))
+        scan = Scan.of(data["image"])
+        return CaseFacts.of(scan, np.rint(scan.whole(data["label"])[0]).astype(np.uint8), self._class_names)
