@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
@@ -45,8 +45,7 @@ class Survey:
     ) -> None:
         count = min(len(entries), _MOST_CASES)
         self._entries = [entries[index * len(entries) // count] for index in range(count)]
-        self._load = Compose(list(takewhile(lambda each: isinstance(each, LoadImaged), preprocessing.transforms)))
-        self._class_names = class_names
+        self._read = facts_reader(preprocessing, class_names)
         self._checkpoint = checkpoint
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="survey", daemon=True)
@@ -68,13 +67,20 @@ class Survey:
             for entry in self._entries:
                 if self._ended.is_set():
                     return
-                facts.append(self._facts(entry))
+                facts.append(self._read(entry))
             if facts:
                 Fingerprint.of(facts).save(self._checkpoint)
         except Exception as error:  # what is for later must not end a training
             _log.warning(f"no fingerprint of the training cases: {error}")
 
-    def _facts(self, entry: Mapping[str, Any]) -> CaseFacts:
-        data = self._load(dict(entry))
+
+def facts_reader(preprocessing: Compose, class_names: Mapping[int, str]) -> Callable[[Mapping[str, Any]], CaseFacts]:
+    """What gives the facts of `{"image": ..., "label": ...}`, by the `LoadImaged` that `preprocessing` begins with."""
+    load = Compose(list(takewhile(lambda each: isinstance(each, LoadImaged), preprocessing.transforms)))
+
+    def read(entry: Mapping[str, Any]) -> CaseFacts:
+        data = load(dict(entry))
         scan = Scan.of(data["image"])
-        return CaseFacts.of(scan, np.rint(scan.whole(data["label"])[0]).astype(np.uint8), self._class_names)
+        return CaseFacts.of(scan, np.rint(scan.whole(data["label"])[0]).astype(np.uint8), class_names)
+
+    return read
