@@ -52,6 +52,11 @@ def user_error_in(error: BaseException | None) -> MedsegError | None:
     return None
 
 
+def on_one_line(text: str) -> str:
+    """`text` with line breaks and terminal codes, which a file's name may hold, written out."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def one_line_errors() -> None:
     """Print an uncaught `MedsegError` as one line on stderr; leave every other error to Python."""
     previous = sys.excepthook

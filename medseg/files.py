@@ -11,6 +11,8 @@ from pathlib import Path
 
 from medseg.errors import OutputError
 
+PART = ".part-"  # how the names of what is being written begin
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -23,7 +25,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: if the folder cannot be written or the disk is full.
     """
     path = Path(path)
-    beside = path.with_name(f".part-{os.getpid()}-{path.name}")
+    beside = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
@@ -34,6 +36,61 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+class Together:
+    """Paths to write the files of `together` to, by the names that they will have."""
+
+    def __init__(self, waiting: Path) -> None:
+        self._waiting = waiting
+        self.names: list[str] = []
+
+    def __call__(self, name: str) -> Path:
+        """Where the file `name` is to be written."""
+        self.names.append(name)
+        return self._waiting / name
+
+
+@contextmanager
+def together(folder: str | os.PathLike[str], name: str) -> Iterator[Together]:
+    """Yield where to write several files; on success all appear in `folder`, on failure none does.
+
+    They wait on disk until the last is written, in a hidden folder `.part-NAME`, and are then renamed in the
+    order in which they were asked for: the one that people look for comes last. What a killed process left under
+    the same name goes first, so `name` must be used by one process at a time.
+
+    Raises:
+        OutputError: if the folder cannot be written or the disk is full.
+    """
+    folder = Path(folder)
+    part = folder / f"{PART}{name}"
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        waiting = Path(tempfile.mkdtemp(dir=part))  # one that is not quite dead must not write into ours
+        files = Together(waiting)
+        yield files
+        for each in files.names:
+            _to_disk(waiting / each)
+        for each in files.names:
+            (waiting / each).replace(folder / each)
+        _to_disk(folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{folder}: cannot be written ({reason}); choose another or free some space") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a power cut."""
+    if path.is_dir() and os.name == "nt":  # Windows opens no folders
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def check_output_dir(output_dir: str | os.PathLike[str], *, free_mib: int = 64) -> None:

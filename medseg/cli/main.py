@@ -18,7 +18,7 @@ from medseg.cli.pack import pack
 from medseg.cli.phantom import phantom
 from medseg.cli.run import evaluate, predict, train, tune
 from medseg.cli.weights import weights
-from medseg.errors import user_error_in
+from medseg.errors import on_one_line, user_error_in
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -67,10 +67,5 @@ def main() -> None:
         mine = user_error_in(error)
         if mine is None:
             raise
-        sys.stderr.write(f"medseg: error: {_on_one_line(str(mine))}\n")
+        sys.stderr.write(f"medseg: error: {on_one_line(str(mine))}\n")
         sys.exit(1)
-
-
-def _on_one_line(message: str) -> str:
-    """A file's name may hold line breaks and terminal codes."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,25 +141,44 @@ def tune(
 def predict(
     context: typer.Context,
     bundle: Bundle,
-    input: Annotated[
-        Path | None,
-        typer.Option("--input", help="A NIfTI file, a folder of them, a DICOM series folder, or a folder of those."),
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Image files, DICOM series folders, or folders of either.", metavar="[INPUTS]..."),
     ] = None,
-    output_dir: Annotated[Path | None, typer.Option("--output_dir", help="For label maps and previews.")] = None,
+    input: Annotated[list[str] | None, typer.Option("--input", help="The same (repeatable).")] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output_dir", "-o", help="For label maps, previews and results.csv.")
+    ] = None,
     checkpoint: Checkpoint = None,
     device: Device = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Leave out the cases that are complete; several processes can share a folder."),
+    ] = False,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="I/N, this process's share of the cases; auto asks SLURM or torchrun.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="local, or ray for the Ray cluster at RAY_ADDRESS.")
+    ] = None,
     layer: Layers = None,
     as_json: Json = False,
 ) -> None:
     """Segment scans; every label map has its scan's shape and place in the world.
 
-    Example: medseg predict hippocampus_mri_3d --input SCAN.nii.gz --output_dir OUT
+    A case that fails has a line and a row in results.csv; the others go on, and the exit status tells in the end.
+
+    Example: medseg predict hippocampus_mri_3d SCAN.nii.gz SERIES_FOLDER --output_dir OUT --resume
     """
+    named, context.args = _apart([*(inputs or []), *context.args])
     given = {
-        "input": input,
+        "input": _one_or_several([*named, *(input or [])]),
         "output_dir": output_dir,
         "checkpoint": _one_or_several(checkpoint),
         "device": device,
+        "resume": resume or None,
+        "shard": shard,
+        "engine": engine,
     }
     workflow = _run(context, bundle, "inference.yaml", layer, given)
     predictor = workflow.parser.get_parsed_content("evaluator")
@@ -170,9 +189,22 @@ def predict(
 _err = Console(stderr=True)
 
 
-def _one_or_several(checkpoints: list[Path] | None) -> str | list[str] | None:
-    paths = [str(path) for path in checkpoints or []]
+def _one_or_several(given: Sequence[str | Path] | None) -> str | list[str] | None:
+    paths = [str(path) for path in given or []]
     return paths[0] if len(paths) == 1 else paths or None
+
+
+def _apart(words: list[str]) -> tuple[list[str], list[str]]:
+    """Words, and overrides (`--ID VALUE`, `--ID=VALUE`) that stand between them."""
+    plain, overrides, rest = [], [], list(words)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--"):
+            overrides += [word, *(rest[:1] if "=" not in word else [])]
+            rest = rest if "=" in word else rest[1:]
+        else:
+            plain.append(word)
+    return plain, overrides
 
 
 def _number_or_word(fold: str | None) -> int | str | None:

@@ -23,6 +23,7 @@ from medseg.evaluation.recording import record
 from medseg.images import Image, LabelCoding, read_label, read_label_parts
 from medseg.images.reader import LabelReader
 from medseg.inference import Predictor
+from medseg.inference.batch import Batch
 from medseg.inference.rows import CaseRow
 from medseg.inference.scan import Segmented
 from medseg.inference.stages import Stages
@@ -89,6 +90,10 @@ class Evaluator(Predictor):
         self._coding = label_reader.coding if label_reader else None
         self._differences: list[Path] = []
         self.keep_probabilities = bool(self._measures)
+
+    def open_batch(self, entries: Sequence[Mapping[str, Any]]) -> Batch:
+        """The entries: an evaluation is one process's, from its beginning to its end."""
+        return Batch([entry["case"] for entry in entries])
 
     def case(self, entry: Mapping[str, Any], stages: Stages) -> CaseRow:
         """Segment one case and compare it.

@@ -6,10 +6,26 @@ MONAI's reader is imported by its own name, `medseg.images.reader.Reader`: impor
 from medseg.images.channels import are_channels, group_channels
 from medseg.images.coding import LabelCoding
 from medseg.images.dicom.series_write import write_dicom_series
-from medseg.images.find import FoundImage, case_name, find_images, has_image_suffix, visible_files
+from medseg.images.find import (
+    FoundImage,
+    NoImageFoundError,
+    case_name,
+    find_images,
+    find_twins,
+    has_image_suffix,
+    visible_files,
+)
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
-from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label, read_label_parts
+from medseg.images.read import (
+    needs_grid,
+    read_channels,
+    read_geometry,
+    read_image,
+    read_label,
+    read_label_parts,
+    split_series,
+)
 from medseg.images.write import write_dicom_seg, write_labels, write_volume
 
 __all__ = [
@@ -17,9 +33,11 @@ __all__ = [
     "Geometry",
     "Image",
     "LabelCoding",
+    "NoImageFoundError",
     "are_channels",
     "case_name",
     "find_images",
+    "find_twins",
     "group_channels",
     "has_image_suffix",
     "needs_grid",
@@ -28,6 +46,7 @@ __all__ = [
     "read_image",
     "read_label",
     "read_label_parts",
+    "split_series",
     "visible_files",
     "write_dicom_seg",
     "write_dicom_series",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,34 +28,51 @@ class FoundImage:
     path: str
 
 
-def find_images(path: str | os.PathLike[str]) -> list[FoundImage]:
+class NoImageFoundError(ImageError):
+    """A folder that holds no image."""
+
+
+def find_images(path: str | os.PathLike[str], *, damaged: bool = False) -> list[FoundImage]:
     """The images at a path, sorted by name.
 
     A file is itself; a folder with DICOM files directly in it is one series; another folder gives its
     image files and its subfolders that hold DICOM files. Hidden files are ignored.
 
+    Args:
+        path: of a file or folder.
+        damaged: whether to give what should be an image too, but is none: a file so named, a folder without
+            slices beside folders with some. Reading it tells what is wrong.
+
     Raises:
-        ImageError: if there are none, or two have one name.
+        NoImageFoundError: if there are none.
+        ImageError: if two have one name, or the folder cannot be read.
     """
     place, series = split_series(path)
     if place.is_file() or series is not None:
         return [FoundImage(case_name(place), str(path))]
     try:
-        found = [FoundImage(case_name(each), str(each)) for each in _images_in(place)]
+        found = [FoundImage(case_name(each), str(each)) for each in _images_in(place, damaged)]
     except OSError as error:
         raise ImageError(
             f"{error.filename}: cannot be read ({error.strerror}); ask its owner for permission"
         ) from error
     if not found:
-        raise ImageError(f"{place}: no image in it; {EXPECTED}, or a folder of these")
-    seen: dict[str, FoundImage] = {}
-    for each in found:
-        twin = seen.setdefault(each.name.casefold(), each)  # Windows and macOS take Scan and scan for one file
-        if twin is not each:
-            raise ImageError(
-                f"{place}: {Path(twin.path).name} and {Path(each.path).name} would give one result; rename one"
-            )
+        raise NoImageFoundError(f"{place}: no image in it; {EXPECTED}, or a folder of these")
+    twins = find_twins(found)
+    if twins is not None:
+        names = " and ".join(Path(each.path).name for each in twins)
+        raise ImageError(f"{place}: {names} would give one result; rename one")
     return sorted(found, key=lambda each: each.name)
+
+
+def find_twins(images: Iterable[FoundImage]) -> tuple[FoundImage, FoundImage] | None:
+    """The first two images of one name, if there are any: Windows and macOS take Scan and scan for one file."""
+    seen: dict[str, FoundImage] = {}
+    for each in images:
+        twin = seen.setdefault(each.name.casefold(), each)
+        if twin is not each:
+            return twin, each
+    return None
 
 
 def case_name(path: Path) -> str:
@@ -83,8 +101,11 @@ def visible_files(folder: Path) -> list[Path]:
     ]
 
 
-def _images_in(folder: Path) -> list[Path]:
+def _images_in(folder: Path, damaged: bool) -> list[Path]:
     inside = visible_files(folder)
     if any(each.is_file() and is_dicom(each) for each in inside):
         return [folder]
-    return [each for each in inside if (dicom_files(each) if each.is_dir() else is_image(each))]
+    images = {each: bool(dicom_files(each)) if each.is_dir() else is_image(each) for each in inside}
+    series = any(image and each.is_dir() for each, image in images.items())
+    meant = {each: series if each.is_dir() else has_image_suffix(each) for each in inside}
+    return [each for each, image in images.items() if image or (damaged and meant[each])]

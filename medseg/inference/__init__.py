@@ -21,6 +21,9 @@ PREDICTOR_PARTS = {
     "output_dir": "output_dir",
     "precision": "precision",
     "save_probabilities": "save_probabilities",
+    "resume": "resume",
+    "shard": "shard",
+    "engine": "engine",
 }
 
 bundle_predictor = takes_parts(**PREDICTOR_PARTS, tolerances="tolerances")(Predictor)

@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from medseg.errors import ImageError
-from medseg.images import are_channels, find_images, group_channels
+from medseg.errors import ImageError, on_one_line
+from medseg.images import (
+    FoundImage,
+    NoImageFoundError,
+    are_channels,
+    case_name,
+    find_images,
+    find_twins,
+    group_channels,
+)
 
 Entry = dict[str, str | list[str]]
 
 
-def find_inputs(path: str | None, *, metadata: Mapping[str, Any]) -> list[Entry]:
+def find_inputs(path: str | Sequence[str] | None, *, metadata: Mapping[str, Any]) -> list[Entry]:
     """The entries `{"image": path, "case": name}` of every scan at `path`; see `images.find_images`.
+
+    What should be a scan and is none has its entry too (a file so named, a folder without slices beside series,
+    and of several paths one that leads to no scan): reading it tells what is wrong, and the others go on.
 
     Where the bundle takes several channels, or every file is named `CASE_0000`, nnU-Net's naming holds:
     `CASE_0000`, `CASE_0001`, ... are the channels of `CASE`, and "image" is the list of their paths.
 
     Args:
-        path: a file or folder; None is an error that tells how to give it.
+        path: a file or folder, or several; None is an error that tells how to give it.
         metadata: of the bundle, for the number of channels.
 
     Raises:
-        ImageError: if nothing was given, nothing that can be read is there, or a channel is missing.
+        ImageError: if nothing was given, nothing that can be read is there, a channel is missing, or two scans
+            have one name.
     """
-    if path is None:
-        raise ImageError("no input given: use --input with an image file, a DICOM series folder, or a folder of either")
-    found = {each.name: each.path for each in find_images(path)}
+    paths = [path] if isinstance(path, str) else list(path or ())
+    if not paths:
+        raise ImageError(
+            "no input given: use --input with an image file, a DICOM series folder, or a folder of either; "
+            "`medseg predict BUNDLE` takes several behind the bundle's name too"
+        )
+    images = [each for one in paths for each in _images_at(one, alone=len(paths) == 1)]
+    twins = find_twins(images)
+    if twins is not None:
+        raise ImageError(f"{' and '.join(each.path for each in twins)} would give one result; rename one")
+    found = {on_one_line(each.name): each.path for each in images}
     channels = metadata["network_data_format"]["inputs"]["image"]["num_channels"]
     if not are_channels(list(found)) or (channels == 1 and not all(name.endswith("_0000") for name in found)):
         return [{"image": image, "case": name} for name, image in found.items()]
     grouped = group_channels(found)
     return [{"image": list(paths) if len(paths) > 1 else paths[0], "case": name} for name, paths in grouped.items()]
+
+
+def _images_at(path: str, *, alone: bool) -> list[FoundImage]:
+    try:
+        return find_images(path, damaged=True)
+    except ImageError as error:
+        leads_nowhere = isinstance(error, NoImageFoundError) or not os.path.lexists(path)
+        if alone or not leads_nowhere:
+            raise
+        return [FoundImage(case_name(Path(path)), path)]

@@ -1,4 +1,4 @@
-"""Scans in, segmentations out: one case after the other, each on its own grid, each with its numbers."""
+"""Scans in, segmentations out: each case on its own grid and with its numbers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,26 @@ from numpy.typing import NDArray
 from medseg.bundle.metadata import class_colours, class_names, label_classes, painted_classes
 from medseg.bundle.weights import load_weights
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
-from medseg.errors import ImageError, MedsegError, OutputError, user_error_in
-from medseg.files import check_output_dir
-from medseg.images import write_dicom_seg, write_labels, write_volume
+from medseg.errors import ConfigError, ImageError, MedsegError, OutputError, user_error_in
+from medseg.files import check_output_dir, together
+from medseg.images import split_series, write_dicom_seg, write_labels, write_volume
+from medseg.inference.batch import Batch, SharedBatch
+from medseg.inference.decision import decision_beside
 from medseg.inference.ensemble import Ensemble
 from medseg.inference.facts import CaseFacts
 from medseg.inference.fingerprint import fingerprint_beside
+from medseg.inference.identity import model_identity
+from medseg.inference.progress import Progress
 from medseg.inference.quality import Tolerances, Verdict, judge, mean_confidence
-from medseg.inference.rows import CaseRow, write_rows
+from medseg.inference.rows import CaseRow
 from medseg.inference.scan import Scan, Segmented
+from medseg.inference.shard import Shard
 from medseg.inference.stages import Stages
 from medseg.pictures import Panel, contact_sheet, save
 
 _log = logging.getLogger(__name__)
+_ENGINES = ("local", "ray")
+_ENDINGS = (".nii.gz", ".png", ".dcm", "_preview.png", "_probabilities.nii.gz")  # of all that is written of a case
 
 
 class Predictor(SupervisedEvaluator):
@@ -39,9 +46,12 @@ class Predictor(SupervisedEvaluator):
 
     For every case `output_dir` receives label values on the scan's own grid (same shape, same affine):
     `NAME.nii.gz`, for a DICOM series also `NAME.dcm` (DICOM SEG), for a picture `NAME.png` in the classes'
-    colours; and the preview `NAME_preview.png`. For all together `cases.csv` and `cases.json` with volumes
-    (mL), voxels, seconds per stage, warnings of the file, and a `Verdict` with its reasons. A case that fails is
-    reported and the others go on; the run then ends with an error.
+    colours; and the preview `NAME_preview.png`. These appear together, the label map last. `results.csv` gets
+    a row with volumes (mL), voxels, seconds per stage, warnings of the file, and a `Verdict` with its reasons when
+    they are there, `results.json` the same in the end. A case that fails is reported and the others go on; the run
+    then ends with an error.
+
+    Several runs may share an `output_dir` at a time, in one machine or many: no case is done by two of them.
 
     Args:
         device: to compute on.
@@ -57,6 +67,10 @@ class Predictor(SupervisedEvaluator):
         save_probabilities: whether to write `NAME_probabilities.nii.gz` too: a channel per class, the
             background first.
         tolerances: name -> value, where `quality.Tolerances` are not to hold.
+        resume: whether to leave out the cases that are complete (see `medseg.inference.results`). Without, every
+            case is done anew; to share the work, start every run with it.
+        shard: such as `1/4` for the first quarter of the sorted cases; see `Shard.parse`.
+        engine: `local`, or `ray` for the cluster that Ray finds (see `medseg.inference.cluster`).
 
     Raises:
         ConfigError: for a tolerance that there is not.
@@ -77,7 +91,12 @@ class Predictor(SupervisedEvaluator):
         precision: str = "auto",
         save_probabilities: bool = False,
         tolerances: Mapping[str, float] | None = None,
+        resume: bool = False,
+        shard: str | None = None,
+        engine: str = "local",
     ) -> None:
+        if engine not in _ENGINES:
+            raise ConfigError(f"engine '{engine}': use one of {', '.join(_ENGINES)}")
         device = check_device(device)
         check_output_dir(output_dir)
         if isinstance(checkpoint, str):
@@ -86,7 +105,7 @@ class Predictor(SupervisedEvaluator):
             network = Ensemble(network, checkpoint)
         super().__init__(
             device=device,
-            val_data_loader=range(len(dataset)),
+            val_data_loader=(),
             network=network.to(device).eval(),
             inferer=inferer,
             iteration_update=self._one,
@@ -106,48 +125,95 @@ class Predictor(SupervisedEvaluator):
         self._has_weights = checkpoint is not None
         self._save_probabilities = save_probabilities
         self.keep_probabilities = save_probabilities
+        self._weights = checkpoint
+        self._resume, self._shard, self._engine = resume, Shard.parse(shard), engine
 
     def run(self) -> None:  # type: ignore[override]
         """Segment every case, write the rows, and raise if one failed."""
-        self.rows.clear()
         if self._has_weights and self._fingerprint is None:
             _log.info("no fingerprint.json beside the weights: scans are not compared with what they were trained on")
-        super().run()
+        entries = self._shard.of(sorted(self.dataset.data, key=lambda entry: entry["case"]))
+        batch = self.open_batch(entries)
+        left = batch.missing()
+        with Progress(len(entries), done=len(entries) - len(left)) as progress:
+            while left:
+                self._pass(batch, [entry for entry in entries if entry["case"] in left], progress)
+                before, left = left, batch.missing()
+                if left == before:  # others have them in hand
+                    _log.info(f"{len(left)} cases are left to other processes")
+                    break
+        self.rows = batch.rows()
         self.finish()
+        batch.close()
         failed = [row for row in self.rows if row.error is not None]
         if failed:
-            raise MedsegError(f"{len(failed)} of {len(self.rows)} cases failed; the first: {failed[0].error}")
+            raise MedsegError(f"{len(failed)} of {len(entries)} cases failed; the first: {failed[0].error}")
 
-    def _one(self, _engine: Engine, index: int) -> None:
-        entry = self.dataset.data[index]
+    def open_batch(self, entries: Sequence[Mapping[str, Any]]) -> Batch:
+        """What the output folder knows of these entries."""
+        for entry in entries:
+            self._check_place(entry["image"])
+        decision = decision_beside(self._weights, label_classes(self._metadata))
+        return SharedBatch(
+            self.output_dir,
+            [entry["case"] for entry in entries],
+            class_names=self.class_names,
+            endings=_ENDINGS,
+            model=model_identity(self._metadata, self.network, decision),
+            resume=self._resume,
+        )
+
+    def _pass(self, batch: Batch, entries: Sequence[Mapping[str, Any]], progress: Progress) -> None:
+        if self._engine == "ray":
+            from medseg.inference.cluster import run_on_ray
+
+            run_on_ray(batch, entries, progress)
+        else:
+            self._batch, self._progress = batch, progress
+            self.data_loader, self.state.epoch_length = entries, len(entries)
+            super().run()
+
+    def _one(self, _engine: Engine, entry: Mapping[str, Any]) -> None:
+        with self._batch.claim(entry["case"]) as mine:
+            if mine:
+                row = self.attempt(entry)
+                self._batch.record(row)
+                self._progress.told(row)
+
+    def attempt(self, entry: Mapping[str, Any]) -> CaseRow:
+        """Segment one case and write it; if that fails, its row tells why.
+
+        Raises:
+            OutputError: if nothing can be written: the next case could not be either.
+        """
         stages = Stages()
         try:
-            row = self.case(entry, stages)
+            return self.case(entry, stages)
         except Exception as error:
             mine = user_error_in(error)
-            if mine is None or isinstance(mine, OutputError):  # the next case could not be written either
+            if isinstance(mine, OutputError):
                 raise
+            if mine is None:
+                _log.error(f"{entry['case']}: please report this:", exc_info=error)
+                mine = MedsegError(f"{entry['image']}: unexpected {type(error).__name__}: {error}")
             self.case_failed(entry, mine)
-            row = CaseRow.failed(entry["case"], str(mine), stages.seconds)
-        self.rows.append(row)
-        _log.info(f"{len(self.rows)}/{len(self.dataset.data)}  {row.line()}")
+            return CaseRow.failed(entry["case"], str(mine), stages.seconds)
 
     def case(self, entry: Mapping[str, Any], stages: Stages) -> CaseRow:
         """Segment one case and write it."""
         found = self.segment(entry, stages)
         with stages("write"):
-            self.write(entry, found)
-        return self.row(entry, found, stages)
+            files = self.write(entry, found)
+        return self.row(entry, found, stages, files)
 
     def case_failed(self, entry: Mapping[str, Any], error: MedsegError) -> None:
         """Called for a case that could not be segmented; its row tells already."""
 
     def finish(self) -> None:
-        """Called after the last case: write the rows."""
-        write_rows(self.rows, self.output_dir)
+        """Called after the last case, when `rows` are known."""
 
-    def row(self, entry: Mapping[str, Any], found: Segmented, stages: Stages) -> CaseRow:
-        """What is told of a segmented case."""
+    def row(self, entry: Mapping[str, Any], found: Segmented, stages: Stages, files: Sequence[str] = ()) -> CaseRow:
+        """What is told of a segmented case, and of the files that were written of it."""
         return CaseRow.of(
             entry["case"],
             found.labels,
@@ -157,6 +223,7 @@ class Predictor(SupervisedEvaluator):
             verdict=self._verdict(found),
             confidence=found.confidence,
             warnings=found.scan.warnings,
+            files=files,
         )
 
     def segment(self, entry: Mapping[str, Any], stages: Stages) -> Segmented:
@@ -188,25 +255,13 @@ class Predictor(SupervisedEvaluator):
         confidence = mean_confidence(data["pred"].as_tensor(), np.asarray(labels)[0])
         return Segmented(scan, scan.whole(labels)[0].astype(np.uint8), probabilities, confidence)
 
-    def write(self, entry: Mapping[str, Any], found: Segmented, label: NDArray[Any] | None = None) -> None:
-        """Write the label map of one case and its preview, with the true label's contours where known."""
+    def write(self, entry: Mapping[str, Any], found: Segmented, label: NDArray[Any] | None = None) -> Sequence[str]:
+        """Write the label map of one case and its preview, with the true label's contours where known.
+
+        Returns:
+            The names of the files.
+        """
         name, scan, classes = entry["case"], found.scan, label_classes(self._metadata)
-        if scan.spatial_dims == 2:
-            painted = painted_classes(self._metadata)
-            write_labels(self.output_dir / f"{name}.png", found.labels, scan.geometry, classes=painted)
-        else:
-            write_labels(self.output_dir / f"{name}.nii.gz", found.labels, scan.geometry, classes=classes)
-        if self._save_probabilities and found.probabilities is not None:
-            write_volume(self.output_dir / f"{name}_probabilities.nii.gz", found.probabilities, scan.geometry)
-        if scan.format == "DICOM" and isinstance(entry["image"], str):
-            write_dicom_seg(
-                self.output_dir / f"{name}.dcm",
-                found.labels,
-                source=entry["image"],
-                classes=classes,
-                algorithm_name=self._metadata["name"],
-                algorithm_version=self._metadata["version"],
-            )
         panel = Panel(
             title=name,
             image=scan.shown(scan.brightness),
@@ -214,8 +269,26 @@ class Predictor(SupervisedEvaluator):
             label=None if label is None else scan.shown(label),
             segmentation=scan.shown(found.labels),
         )
-        figure = contact_sheet([panel], colours=class_colours(self._metadata), class_names=self.class_names)
-        save(figure, self.output_dir / f"{name}_preview.png")
+        with together(self.output_dir, name) as place:
+            figure = contact_sheet([panel], colours=class_colours(self._metadata), class_names=self.class_names)
+            save(figure, place(f"{name}_preview.png"))
+            if self._save_probabilities and found.probabilities is not None:
+                write_volume(place(f"{name}_probabilities.nii.gz"), found.probabilities, scan.geometry)
+            if scan.format == "DICOM" and isinstance(entry["image"], str):
+                write_dicom_seg(
+                    place(f"{name}.dcm"),
+                    found.labels,
+                    source=entry["image"],
+                    classes=classes,
+                    algorithm_name=self._metadata["name"],
+                    algorithm_version=self._metadata["version"],
+                )
+            if scan.spatial_dims == 2:
+                painted = painted_classes(self._metadata)
+                write_labels(place(f"{name}.png"), found.labels, scan.geometry, classes=painted)
+            else:
+                write_labels(place(f"{name}.nii.gz"), found.labels, scan.geometry, classes=classes)
+        return place.names
 
     def _verdict(self, found: Segmented) -> Verdict:
         return judge(
@@ -226,6 +299,14 @@ class Predictor(SupervisedEvaluator):
             modality=self._input.get("modality", ""),
             tolerances=self._tolerances,
         )
+
+    def _check_place(self, image: str | Sequence[str]) -> None:
+        """A label map has its scan's name: it would take the scan's place."""
+        folder = self.output_dir.resolve()
+        for path in [image] if isinstance(image, str) else image:
+            place = split_series(path)[0].resolve()
+            if folder in (place, place.parent) and not (place.is_dir() and place != folder):
+                raise OutputError(f"output_dir {self.output_dir}: holds the scans themselves; choose another folder")
 
     def _check_channels(self, entry: Mapping[str, Any], found: int) -> None:
         expected = self._input["num_channels"]

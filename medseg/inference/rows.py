@@ -1,28 +1,27 @@
-"""What a prediction run tells of every case, for a table and for machines."""
+"""What a prediction run tells of every case: a line for a person, a record for a table and for machines."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.files import write_text
+from medseg.errors import on_one_line
 from medseg.inference.quality import Verdict
 from medseg.inference.stages import STAGES
+
+_BETWEEN = " | "  # the warnings, or files, in a table's cell
 
 
 @dataclass(frozen=True)
 class CaseRow:
     """One case: volume (mL) and voxels per class, seconds per stage, verdict; or the error that ended it.
 
-    `warnings` is what the file's reader found odd; `confidence` is the mean probability of what was segmented.
+    Texts are on one line. `warnings` is what the file's reader found odd; `confidence` is the mean probability of
+    what was segmented; `files` are the names of what was written, `model` tells what segmented the case.
     """
 
     case: str
@@ -33,6 +32,8 @@ class CaseRow:
     confidence: float | None = None
     warnings: Sequence[str] = ()
     error: str | None = None
+    files: Sequence[str] = ()
+    model: str = ""
 
     @classmethod
     def of(
@@ -46,17 +47,19 @@ class CaseRow:
         verdict: Verdict,
         confidence: float | None,
         warnings: Sequence[str],
+        files: Sequence[str] = (),
     ) -> CaseRow:
         """The row of a label map whose voxels hold `voxel_ml` mL each; None for pictures, which have no volume."""
         counts = np.bincount(segmentation.ravel(), minlength=max(class_names) + 1)
         voxels = {name: int(counts[value]) for value, name in class_names.items()}
         volumes = {name: round(count * voxel_ml, 4) for name, count in voxels.items()} if voxel_ml else {}
-        return cls(case, dict(seconds), voxels, volumes, verdict, confidence, tuple(warnings))
+        told = tuple(on_one_line(each).replace(_BETWEEN, "; ") for each in warnings)
+        return cls(case, dict(seconds), voxels, volumes, verdict, confidence, told, files=tuple(files))
 
     @classmethod
     def failed(cls, case: str, error: str, seconds: Mapping[str, float]) -> CaseRow:
         """The row of a case that could not be segmented."""
-        return cls(case, dict(seconds), error=error)
+        return cls(case, dict(seconds), error=on_one_line(error) or "unknown")
 
     def line(self) -> str:
         """The row in one line for a person."""
@@ -82,32 +85,53 @@ class CaseRow:
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "warnings": list(self.warnings),
             "error": self.error,
+            "files": list(self.files),
+            "model": self.model,
         }
 
+    def as_record(self) -> dict[str, Any]:
+        """The row as a table holds it, by `columns`."""
+        record: dict[str, Any] = {
+            "case": self.case,
+            "verdict": self.verdict.word if self.verdict else "",
+            "reasons": _BETWEEN.join(self.verdict.reasons) if self.verdict else "",
+            "confidence": "" if self.confidence is None else round(self.confidence, 4),
+        }
+        for group in ("volume_ml", "voxels", "seconds"):
+            record.update({f"{group}:{key}": value for key, value in self.as_dict()[group].items()})
+        texts = {"warnings": _BETWEEN.join(self.warnings), "error": self.error or "", "model": self.model}
+        return record | texts | {"files": _BETWEEN.join(self.files)}
 
-def write_rows(rows: Sequence[CaseRow], output_dir: Path) -> None:
-    """Write `cases.json` (as `CaseRow.as_dict`) and `cases.csv` (the same, a column per class and stage).
+    @classmethod
+    def from_record(cls, record: Mapping[str, str]) -> CaseRow:
+        """The row that a table holds.
 
-    Raises:
-        OutputError: if the folder cannot be written.
-    """
-    records = [row.as_dict() for row in rows]
-    text = io.StringIO(newline="")
-    flat = [_flat(record) for record in records]
-    columns = list(dict.fromkeys(column for record in flat for column in record))
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    write_text(output_dir / "cases.csv", text.getvalue())
-    write_text(output_dir / "cases.json", json.dumps(records, indent=2) + "\n")
+        Raises:
+            ValueError: if there is no number where one belongs.
+        """
+        numbers: dict[str, dict[str, Any]] = {"volume_ml": {}, "voxels": {}, "seconds": {}}
+        for column, value in record.items():
+            group, colon, key = column.partition(":")
+            if colon and value:
+                numbers[group][key] = int(value) if group == "voxels" else float(value)
+        return cls(
+            case=record["case"],
+            verdict=Verdict(_texts(record["reasons"])) if record["verdict"] else None,
+            confidence=float(record["confidence"]) if record["confidence"] else None,
+            **numbers,
+            warnings=_texts(record["warnings"]),
+            error=record["error"] or None,
+            files=_texts(record["files"]),
+            model=record["model"],
+        )
 
 
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {"case": record["case"], "verdict": record["verdict"] or ""}
-    flat["reasons"] = "; ".join(record["reasons"])
-    flat["confidence"] = "" if record["confidence"] is None else record["confidence"]
-    for group in ("volume_ml", "voxels", "seconds"):
-        flat.update({f"{group}:{key}": value for key, value in record[group].items()})
-    flat["warnings"] = "; ".join(record["warnings"])
-    flat["error"] = record["error"] or ""
-    return flat
+def _texts(cell: str) -> tuple[str, ...]:
+    return tuple(filter(None, cell.split(_BETWEEN)))
+
+
+def columns(class_names: Sequence[str]) -> list[str]:
+    """The columns of a table of rows: known before the first case, so that a row can be added at any time."""
+    groups = {"volume_ml": class_names, "voxels": class_names, "seconds": STAGES}
+    grouped = [f"{group}:{key}" for group, keys in groups.items() for key in keys]
+    return ["case", "verdict", "reasons", "confidence", *grouped, "warnings", "error", "files", "model"]

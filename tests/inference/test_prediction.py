@@ -45,7 +45,7 @@ def test_every_label_map_lies_on_its_scan(predict: Predict, phantom: Path, tmp_p
 
 def test_row_of_a_case_holds_volumes_stages_and_verdict(predict: Predict, phantom: Path, tmp_path: Path) -> None:
     predict(phantom / "images" / "case_001.nii.gz")
-    (record,) = json.loads((tmp_path / "out" / "cases.json").read_text())
+    (record,) = json.loads((tmp_path / "out" / "results.json").read_text())
     segmentation = read_image(tmp_path / "out" / "case_001.nii.gz")
     for value, name in {1: "liver", 2: "spleen", 3: "kidneys"}.items():
         voxels = int((segmentation.array == value).sum())
@@ -54,7 +54,7 @@ def test_row_of_a_case_holds_volumes_stages_and_verdict(predict: Predict, phanto
         assert (f"no {name} found" in record["reasons"]) == (voxels == 0)
     assert set(record["seconds"]) == {"read", "preprocess", "network", "restore", "write"}
     assert all(seconds >= 0 for seconds in record["seconds"].values()) and record["error"] is None
-    with (tmp_path / "out" / "cases.csv").open(newline="") as stream:
+    with (tmp_path / "out" / "results.csv").open(newline="") as stream:
         (row,) = csv.DictReader(stream)
     assert row["case"] == "case_001" and float(row["volume_ml:liver"]) == record["volume_ml"]["liver"]
 
@@ -115,12 +115,13 @@ def test_damaged_case_is_told_and_the_others_go_on(predict: Predict, phantom: Pa
     with pytest.raises(MedsegError, match=r"1 of 2 cases failed; the first: .*case_001\.nii\.gz: truncated or damaged"):
         predict(folder)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".medseg",
         "case_002.nii.gz",
         "case_002_preview.png",
-        "cases.csv",
-        "cases.json",
+        "results.csv",
+        "results.json",
     ]
-    records = json.loads((tmp_path / "out" / "cases.json").read_text())
+    records = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [bool(record["error"]) for record in records] == [True, False]
 
 

@@ -1,0 +1,146 @@
+"""Many cases into one output folder, by one process or by several that share them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from medseg.errors import OutputError
+from medseg.files import PART
+from medseg.inference.results import HIDDEN, Results
+from medseg.inference.rows import CaseRow
+
+
+class Batch:
+    """Cases that one process sees to alone; their rows are kept in memory.
+
+    Args:
+        cases: their names.
+    """
+
+    def __init__(self, cases: Sequence[str]) -> None:
+        self.cases = tuple(cases)
+        self._rows: dict[str, CaseRow] = {}
+
+    def known(self) -> Mapping[str, CaseRow]:
+        """Case -> row, of all that is known by now."""
+        return self._rows
+
+    def rows(self) -> list[CaseRow]:
+        """The rows of these cases, in the cases' order."""
+        known = self.known()
+        return [known[case] for case in self.cases if case in known]
+
+    def missing(self) -> set[str]:
+        """The cases that have no row yet."""
+        return set(self.cases) - set(self.known())
+
+    @contextmanager
+    def claim(self, case: str) -> Iterator[bool]:
+        """Whether the case is this process's to do; no other has it until the block ends."""
+        yield True
+
+    def record(self, row: CaseRow) -> None:
+        """Keep the row of a case that is done, or failed."""
+        self._rows[row.case] = row
+
+    def close(self) -> None:
+        """Called when nothing is left to be done."""
+
+
+class SharedBatch(Batch):
+    """Cases whose rows and files go into a folder, which other processes may be working on too.
+
+    A case is claimed by one process at a time: by a lock on a file of its own, which the operating system takes
+    from a process that dies, on this machine or on another that mounts the folder with working locks (local disks,
+    NFS version 4, Lustre with `flock`). A case that got a row after this batch was opened is not claimed again.
+
+    Args:
+        folder: must exist.
+        cases: of this process.
+        class_names: label value -> class name.
+        endings: of all files that a case may have: `NAME` and one of these. A case begins with none of them.
+        model: what segments them, as rows tell it.
+        resume: whether to leave out those that are complete (see `medseg.inference.results`); without, the rows
+            of all of them are taken out and they are done anew. Rows of other cases stay.
+
+    Raises:
+        OutputError: from every method, if the folder cannot be written, or holds another bundle's results.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cases: Sequence[str],
+        *,
+        class_names: Mapping[int, str],
+        endings: Sequence[str],
+        model: str,
+        resume: bool,
+    ) -> None:
+        super().__init__(cases)
+        self._folder = folder
+        self._endings = endings
+        self._model = model
+        self._results = Results(folder, class_names)
+        known = self._results.rows()
+        complete = {case for case in cases if resume and self._results.is_complete(known.get(case), model)}
+        self._results.drop(set(cases) - complete)
+        self._clear_up()
+
+    def known(self) -> Mapping[str, CaseRow]:
+        """Case -> row, of all in the folder."""
+        return self._results.rows()
+
+    @contextmanager
+    def claim(self, case: str) -> Iterator[bool]:
+        """Whether the case is this process's to do; no other has it until the block ends."""
+        with self._lock(case) as free:
+            mine = free and case not in self.known()
+            if mine:
+                for ending in self._endings:
+                    (self._folder / f"{case}{ending}").unlink(missing_ok=True)
+            yield mine
+            if mine and case in self.known():
+                with suppress(OSError):  # Windows deletes no open file
+                    self._lock_of(case).unlink()
+
+    def record(self, row: CaseRow) -> None:
+        """Write the row; when this returns it is on disk."""
+        self._results.append(replace(row, model=self._model))
+
+    def close(self) -> None:
+        """Write `results.json`."""
+        self._results.write_json()
+
+    def _lock_of(self, case: str) -> Path:
+        return self._folder / HIDDEN / f"{case}.claim"
+
+    @contextmanager
+    def _lock(self, case: str) -> Iterator[bool]:
+        path = self._lock_of(case)
+        try:
+            held = FileLock(path).acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be locked ({error.strerror or error}); choose another disk") from error
+        with held:
+            yield True
+
+    def _clear_up(self) -> None:
+        """Take away what killed processes left half-written."""
+        for part in self._folder.glob(f"{PART}*"):
+            case = part.name.removeprefix(PART)
+            if part.is_dir():
+                with self._lock(case) as free:
+                    if free:
+                        shutil.rmtree(part, ignore_errors=True)
+                        with suppress(OSError):
+                            self._lock_of(case).unlink()
