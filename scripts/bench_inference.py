@@ -37,6 +37,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -44,10 +45,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 warnings.simplefilter("ignore")
 
@@ -58,34 +58,38 @@ from monai.inferers import SlidingWindowInferer  # noqa: E402
 from monai.networks.nets import DynUNet, UNet  # noqa: E402
 from scipy.ndimage import zoom  # noqa: E402
 
+from medseg.bundle.run import find_bundle, run_bundle  # noqa: E402
+from medseg.bundle.trained import trained  # noqa: E402
+from medseg.bundle.weights import load_weights  # noqa: E402
+from medseg.data.dataset import load_labelled  # noqa: E402
+from medseg.data.phantom import make_phantom  # noqa: E402
 from medseg.device import autocast, pick_precision  # noqa: E402
+from medseg.inference import SlidingWindow  # noqa: E402
 from medseg.metrics import dice  # noqa: E402
 
-CPU = torch.device("cpu")
-GB = 1e9
-OVERLAP = 0.5
-WINDOW = (96, 96, 96)
-REPEATS = 5
+CPU, GB = torch.device("cpu"), 1e9
+WINDOW, OVERLAP, REPEATS = (96, 96, 96), 0.5, 5
 SMALL, LARGE = (192, 192, 128), (512, 512, 300)
 KEPT = Path(__file__).parents[1] / "runs" / "bench_inference"
 HAS_NNUNET = util.find_spec("nnunetv2") is not None
 
+Network = torch.nn.Module
 Segment = Callable[[torch.Tensor], torch.Tensor]  # a volume (1, channel, spatial...) to its labels (spatial...)
 
 
 # Networks and contestants
 
 
-def spleen_unet(classes: int) -> torch.nn.Module:
+def spleen_unet(classes: int) -> Network:
     return UNet(3, 1, classes, (16, 32, 64, 128, 256), (2, 2, 2, 2), num_res_units=2, norm="BATCH")
 
 
-def dynunet(classes: int) -> torch.nn.Module:
-    filters, strides = (32, 64, 128, 256, 320, 320), (1, 2, 2, 2, 2, 2)
-    return DynUNet(3, 1, classes, [3] * 6, strides, strides[1:], filters=filters)
+def dynunet(classes: int) -> Network:
+    strides = (1, 2, 2, 2, 2, 2)
+    return DynUNet(3, 1, classes, [3] * 6, strides, strides[1:], filters=(32, 64, 128, 256, 320, 320))
 
 
-def thin_unet(classes: int) -> torch.nn.Module:
+def thin_unet(classes: int) -> Network:
     """Next to no network: what is left is what stitches."""
     return UNet(3, 1, classes, (8, 16), (2,))
 
@@ -93,15 +97,13 @@ def thin_unet(classes: int) -> torch.nn.Module:
 NETWORKS = {"spleen U-Net": spleen_unet, "DynUNet": dynunet, "thin U-Net": thin_unet}
 
 
-def network_of(name: str, classes: int) -> torch.nn.Module:
+def network_of(name: str, classes: int) -> Network:
     torch.manual_seed(0)
     return NETWORKS[name](classes).eval()
 
 
-def ours(network: torch.nn.Module, window: Sequence[int], *, mode: str, batch: int = 4) -> Segment:
+def ours(network: Network, window: Sequence[int], mode: str, batch: int = 4) -> Segment:
     """The engine; `mode` is `same`, for the window as it is, or `auto`."""
-    from medseg.inference import SlidingWindow
-
     inferer = SlidingWindow(window, OVERLAP, "gaussian", sw_batch_size=batch, window=mode)
 
     def segment(volume: torch.Tensor) -> torch.Tensor:
@@ -111,9 +113,7 @@ def ours(network: torch.nn.Module, window: Sequence[int], *, mode: str, batch: i
     return segment
 
 
-def stock(
-    network: torch.nn.Module, window: Sequence[int], *, batch: int, precision: torch.dtype = torch.float32
-) -> Segment:
+def stock(network: Network, window: Sequence[int], batch: int, precision: torch.dtype = torch.float32) -> Segment:
     inferer = SlidingWindowInferer(window, batch, OVERLAP, mode="gaussian")
 
     def segment(volume: torch.Tensor) -> torch.Tensor:
@@ -123,7 +123,7 @@ def stock(
     return segment
 
 
-def nnunet(network: torch.nn.Module, window: Sequence[int], *, classes: int, mirror: bool) -> Segment:
+def nnunet(network: Network, window: Sequence[int], classes: int, mirror: bool) -> Segment:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -131,61 +131,91 @@ def nnunet(network: torch.nn.Module, window: Sequence[int], *, classes: int, mir
     plans = PlansManager({"configurations": {"bench": configuration}, "label_manager": "LabelManager"})
     predictor = nnUNetPredictor(1 - OVERLAP, use_mirroring=mirror, device=CPU, allow_tqdm=False)
     labels = {"background": 0, **{f"class {value}": value for value in range(1, classes)}}
-    axes = tuple(range(len(window)))
-    manager = plans.get_configuration("bench")
+    manager, axes = plans.get_configuration("bench"), tuple(range(len(window)))
     predictor.manual_initialization(network, plans, manager, None, {"labels": labels}, "bench", axes)
     return lambda volume: predictor.predict_sliding_window_return_logits(volume[0]).argmax(0)
 
 
-def one_pass(network: torch.nn.Module) -> Segment:
+def one_pass(network: Network) -> Segment:
     """The bound: every voxel once through the network in bf16, in pieces of `SMALL`; no labels come of it."""
 
     def segment(volume: torch.Tensor) -> torch.Tensor:
-        pieces = [range(0, length, piece) for length, piece in zip(volume.shape[2:], SMALL, strict=True)]
-        for corner in itertools.product(*pieces):
+        for corner in itertools.product(*map(range, [0, 0, 0], volume.shape[2:], SMALL)):
             piece = volume[(..., *(slice(at, at + side) for at, side in zip(corner, SMALL, strict=True)))]
-            missing = [-side % 32 for side in reversed(piece.shape[2:])]
-            padded = torch.nn.functional.pad(piece, [each for side in missing for each in (0, side)])
+            missing = [(0, -side % 32) for side in reversed(piece.shape[2:])]
             with autocast(CPU, torch.bfloat16):
-                network(padded)
+                network(torch.nn.functional.pad(piece, sum(missing, ())))
         return volume.new_empty(0)
 
     return segment
 
 
-# Time
+# Speed
 
 
-@dataclass
-class Timed:
-    """Seconds of every round; none of them with the reason why."""
+def speed(report: Report, options: argparse.Namespace) -> None:
+    shapes, classes, networks = (SMALL, LARGE), (2, 105), options.networks
+    if options.quick:
+        shapes, classes, networks = (SMALL,), (2,), ["spleen U-Net"]
+    for shape, count, name in itertools.product(shapes, classes, networks):
+        tell(f"speed: {name}, {by(shape)}, {count} classes")
+        found = times_of(name, shape, count, report, options)
+        if (name, shape, count) == ("spleen U-Net", SMALL, 2):
+            auto = found["medseg, auto"]
+            report.numbers["speedup_equal_windows"] = found["MONAI, batch 1"] / found["medseg, same windows"]
+            report.numbers["speedup_auto"] = found["MONAI, batch 1"] / auto
+            report.numbers["speedup_auto_batch4"] = found["MONAI, batch 4"] / auto
+            report.numbers["bound_ratio"] = auto / found["one bf16 pass"]
 
-    seconds: list[float] = field(default_factory=list)
-    missing: str = ""
 
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds) if self.seconds else math.nan
+def times_of(
+    name: str, shape: Sequence[int], classes: int, report: Report, options: argparse.Namespace
+) -> dict[str, float]:
+    """Everybody's median seconds on one volume."""
+    network, volume = network_of(name, classes), noise(shape)
+    peers = {
+        "MONAI, batch 1": stock(network, WINDOW, 1),
+        "MONAI, batch 4": stock(network, WINDOW, 4),
+        "MONAI, batch 4, bf16": stock(network, WINDOW, 4, torch.bfloat16),
+    }
+    if HAS_NNUNET:
+        peers["nnU-Net"] = nnunet(network, WINDOW, classes, mirror=False)
+    if HAS_NNUNET and not options.quick:
+        peers["nnU-Net, mirrored"] = nnunet(network, WINDOW, classes, mirror=True)
+    own = {
+        "medseg, same windows": ours(network, WINDOW, "same", batch=1),
+        "medseg, auto": ours(network, WINDOW, "auto"),
+        "one bf16 pass": one_pass(network),
+    }
+    refused = {label: why for label, each in peers.items() if (why := too_much(label, each, shape, classes, options))}
+    running = {label: each for label, each in peers.items() if label not in refused} | own
+    rounds = interleaved(running, volume, options.minutes)
+    medians = {label: statistics.median(seconds) for label, seconds in rounds.items()}
+    base, bound = medians.get("MONAI, batch 1", math.nan), medians["one bf16 pass"]
+    report.table(
+        f"{name}, {by(shape)}, {classes} classes, {len(rounds['one bf16 pass'])} runs",
+        ["", "median", "MONAI, batch 1, takes as much times", "one pass takes as much times"],
+        [
+            [label, f"{medians[label]:.2f} s", ratio(base / medians[label]), ratio(medians[label] / bound)]
+            if label in medians
+            else [label, refused[label], "-", "-"]
+            for label in (*peers, *own)
+        ],
+    )
+    return medians
 
 
-def interleaved(
-    contestants: dict[str, Segment], volume: torch.Tensor, repeats: int, minutes: float
-) -> dict[str, Timed]:
-    """Every contestant once a round. The first round is thrown away, unless there was no time for another."""
-    found = {name: Timed() for name in contestants}
+def interleaved(contestants: dict[str, Segment], volume: torch.Tensor, minutes: float) -> dict[str, list[float]]:
+    """Everybody once a round. The first round is thrown away, unless there is no time for another."""
+    found: dict[str, list[float]] = {name: [] for name in contestants}
     began = time.perf_counter()
     for turn in range(REPEATS + 1):
         for name, segment in contestants.items():
-            found[name].seconds.append(seconds_of(segment, volume))
-        spent = time.perf_counter() - began
-        tell(
-            f"  round {turn} of {repeats}: " + ", ".join(f"{name} {one.seconds[-1]:.2f}" for name, one in found.items())
-        )
-        if spent * (turn + 2) / (turn + 1) > 60 * minutes:
+            found[name].append(seconds_of(segment, volume))
+        tell("  " + ", ".join(f"{name} {seconds[-1]:.2f}" for name, seconds in found.items()))
+        if (time.perf_counter() - began) * (turn + 2) / (turn + 1) > 60 * minutes:
             break
-    for timed in found.values():
-        timed.seconds = timed.seconds[1:] or timed.seconds
-    return found
+    return {name: seconds[1:] or seconds for name, seconds in found.items()}
 
 
 @torch.inference_mode()
@@ -195,85 +225,30 @@ def seconds_of(segment: Segment, volume: torch.Tensor) -> float:
     return time.perf_counter() - began
 
 
-def forecast(segment: Segment, shape: Sequence[int]) -> float:
-    """Minutes that a peer will take, from its time for four windows."""
+def too_much(label: str, segment: Segment, shape: Sequence[int], classes: int, options: argparse.Namespace) -> str:
+    """Why a peer is not run, if it is not: it holds all classes of all voxels, and takes as long as its windows."""
+    needed = math.prod(shape) * (classes + 3) * (2 if "nnU-Net" in label else 4) / GB
+    if needed > options.memory:
+        return f"would need {needed:.0f} GB"
+    if options.quick:
+        return ""
     step = [int(side * (1 - OVERLAP)) for side in WINDOW]
-    per_window = seconds_of(segment, noise((WINDOW[0] + 3 * step[0], *WINDOW[1:]))) / 4
-    counts = (
-        max(0, math.ceil((length - side) / each)) + 1 for length, side, each in zip(shape, WINDOW, step, strict=True)
+    four = seconds_of(segment, noise((WINDOW[0] + 3 * step[0], *WINDOW[1:])))
+    windows = math.prod(
+        math.ceil((length - side) / by) + 1 for length, side, by in zip(shape, WINDOW, step, strict=True)
     )
-    return math.prod(counts) * per_window / 60
+    minutes = windows * four / 4 / 60
+    return f"not run: about {minutes:.0f} min" if minutes > options.minutes / 2 else ""
 
 
 def noise(shape: Sequence[int]) -> torch.Tensor:
     return torch.empty(1, 1, *shape).normal_(generator=torch.Generator().manual_seed(0))
 
 
-def speed(report: Report, options: Any) -> None:
-    if options.quick:
-        speed_of("spleen U-Net", SMALL, 2, report, options)
-        return
-    for shape, classes, name in itertools.product((SMALL, LARGE), (2, 105), options.networks):
-        speed_of(name, shape, classes, report, options)
-
-
-def speed_of(name: str, shape: Sequence[int], classes: int, report: Report, options: Any) -> None:
-    """One network on one volume, everybody's time."""
-    tell(f"speed: {name}, {by(shape)}, {classes} classes")
-    network, volume = network_of(name, classes), noise(shape)
-    peers = {
-        "MONAI, batch 1": stock(network, WINDOW, batch=1),
-        "MONAI, batch 4": stock(network, WINDOW, batch=4),
-        "MONAI, batch 4, bf16": stock(network, WINDOW, batch=4, precision=torch.bfloat16),
-    }
-    if HAS_NNUNET:
-        for label, mirror in {"nnU-Net": False, "nnU-Net, mirrored": True}.items():
-            peers[label] = nnunet(network, WINDOW, classes=classes, mirror=mirror)
-    if options.quick:
-        peers.pop("nnU-Net, mirrored", None)
-    running = {
-        "medseg, same windows": ours(network, WINDOW, mode="same", batch=1),
-        "medseg, auto": ours(network, WINDOW, mode="auto"),
-        "one bf16 pass": one_pass(network),
-    }
-    left_out = {}
-    for label, segment in peers.items():
-        values = 2 if "nnU-Net" in label else 4
-        needed = volume.nelement() * (classes + 3) * values / GB
-        if needed > options.memory:
-            left_out[label] = Timed(missing=f"would need {needed:.0f} GB")
-        elif not options.quick and (expected := forecast(segment, shape)) > options.minutes / 2:
-            left_out[label] = Timed(missing=f"not run: about {expected:.0f} min")
-        else:
-            running = {label: segment, **running}
-    found = interleaved(running, volume, options.minutes) | left_out
-    base, bound = found["MONAI, batch 1"].median, found["one bf16 pass"].median
-    rows = []
-    for label in (*peers, "medseg, same windows", "medseg, auto", "one bf16 pass"):
-        timed = found[label]
-        cells = [
-            f"{timed.median:.2f} s",
-            str(len(timed.seconds)),
-            ratio(base / timed.median),
-            ratio(timed.median / bound),
-        ]
-        rows.append([label, *(cells if timed.seconds else [timed.missing, "-", "-", "-"])])
-    report.table(
-        f"{name}, {by(shape)}, {classes} classes", ["", "median", "runs", "times MONAI, batch 1", "of one pass"], rows
-    )
-    if (name, tuple(shape), classes) == ("spleen U-Net", SMALL, 2):
-        auto = found["medseg, auto"].median
-        report.numbers["speedup_equal_windows"] = base / found["medseg, same windows"].median
-        report.numbers["speedup_auto"] = base / auto
-        report.numbers["speedup_auto_batch4"] = found["MONAI, batch 4"].median / auto
-        report.numbers["bound_ratio"] = auto / bound
-
-
 # Accuracy
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """A bundle, the folder of its dataset, the fold to measure on, and the window of its inferer."""
 
     bundle: str
@@ -289,254 +264,229 @@ TASKS = {
 }
 
 
-def ct_bundle(options: Any) -> tuple[Path, Path]:
-    """Weights of the made-up CT's bundle and a dataset of others of its patients; made where they are not yet."""
-    from medseg.bundle.run import find_bundle, run_bundle
-    from medseg.data.phantom import make_phantom
-
-    weights, patients = KEPT / "training" / "models" / "model.pt", KEPT / "patients"
-    for folder, seed in ((KEPT / "phantom", 0), (patients, 1)):
-        if not folder.exists():
-            make_phantom(folder, seed=seed)
-    if not weights.exists():
-        tell("training the bundle of the made-up CT")
-        given = {"dataset_dir": str(KEPT / "phantom"), "output_dir": str(weights.parents[1]), "device": "cpu"}
-        run_bundle(
-            find_bundle(TASKS["ct"].bundle),
-            "train.yaml",
-            overrides=given | {"tracking_uri": f"sqlite:///{KEPT}/mlflow.db"},
-        )
-    return weights, patients
-
-
-def accuracy(report: Report, options: Any) -> None:
+def accuracy(report: Report, options: argparse.Namespace) -> None:
     """Labels of trained bundles against MONAI's, and both against the truth."""
-    rows, found = [], []
+    rows, means = [], []
     for name, (weights, dataset) in trained_bundles(options).items():
         tell(f"accuracy: {name}")
-        scores = np.nanmean(list(compared(TASKS[name], weights, dataset, 5 if options.quick else None)), axis=0)
-        count, means = int(scores[0]), scores[1:]
-        same, auto, stock_truth, same_truth, auto_truth = means
-        found.append((same, auto, stock_truth - auto_truth))
-        truths = [f"{each:.4f}" for each in (stock_truth, same_truth, auto_truth)]
-        rows.append([name, str(count), f"{same:.5f}", f"{auto:.5f}", *truths])
+        scores = list(compared(TASKS[name], weights, dataset, 5 if options.quick else None))
+        same, auto, *truths = np.nanmean(scores, axis=0)
+        means.append((same, auto, truths[0] - truths[2]))
+        rows.append([name, str(len(scores)), f"{same:.5f}", f"{auto:.5f}", *(f"{each:.4f}" for each in truths)])
     columns = ["same windows", "auto", "MONAI, truth", "same windows, truth", "auto, truth"]
     report.table("Dice against MONAI's labels, and against the truth", ["bundle", "cases", *columns], rows)
-    report.numbers["dice_equal_windows"] = min(each[0] for each in found)
-    report.numbers["dice_auto"] = min(each[1] for each in found)
-    report.numbers["truth_dice_loss"] = max(each[2] for each in found)
+    same, auto, loss = zip(*means, strict=True)
+    report.numbers |= {"dice_equal_windows": min(same), "dice_auto": min(auto), "truth_dice_loss": max(loss)}
 
 
-def trained_bundles(options: Any) -> dict[str, tuple[Path, Path]]:
+def trained_bundles(options: argparse.Namespace) -> dict[str, tuple[Path, Path]]:
     """Weights and dataset of every task that has both."""
-    from medseg.bundle.run import find_bundle
-
     shipped = find_bundle(TASKS["hippocampus"].bundle) / "models" / "model.pt"
-    weights = {"hippocampus": shipped} | {name: Path(file) for name, file in pairs(options.weights)}
-    found = {"ct": ct_bundle(options)}
-    for name, file in weights.items():
-        dataset = dict(pairs(options.data)).get(name) or Path(os.environ.get("MEDSEG_DATA", "")) / TASKS[name].dataset
-        if Path(dataset).is_dir() and file.is_file():
-            found[name] = (file, Path(dataset))
-        else:
-            tell(f"no dataset at {dataset} or no weights at {file}: {name} is left out")
-    return found
+    weights = {"ct": ct_weights(), "hippocampus": shipped} | paths(options.weights)
+    datasets = {name: Path(os.environ.get("MEDSEG_DATA", "no-data")) / task.dataset for name, task in TASKS.items()}
+    datasets |= {"ct": patients()} | paths(options.data)
+    there = {name: (file, datasets[name]) for name, file in weights.items() if datasets[name].is_dir()}
+    for name in weights.keys() - there.keys():
+        tell(f"{name} is left out: no dataset at {datasets[name]}; give it with --data or MEDSEG_DATA")
+    return there
 
 
 @torch.inference_mode()
 def compared(task: Task, weights: Path, dataset: Path, most: int | None) -> Iterator[list[float]]:
-    """Of every case: their number; Dice of ours (same, auto) with MONAI's labels; of MONAI and both with the truth."""
-    from medseg.bundle.run import find_bundle
-    from medseg.bundle.trained import trained
-    from medseg.bundle.weights import load_weights
-    from medseg.data.dataset import load_labelled
-
+    """Of every case the Dice of ours (same, auto) with MONAI's labels; of MONAI's and both of ours with the truth."""
     parser = trained(str(find_bundle(task.bundle)), str(weights))
     network, transform = parser.network_def.eval(), parser.preprocessing
     load_weights(network, str(weights))
     coding = {"label_reader": parser.label_reader} if "label_reader" in parser else {}
     cases = load_labelled(str(dataset), metadata=parser["_meta_"], fold=task.fold, max_cases=most, **coding)
-    contestants = [
-        stock(network, task.window, batch=4),
-        ours(network, task.window, mode="same"),
-        ours(network, task.window, mode="auto"),
-    ]
+    own = [ours(network, task.window, mode) for mode in ("same", "auto")]
     for case in cases:
         data = transform({"image": case["image"], "label": case["truth"]})
         volume, truth = torch.as_tensor(np.asarray(data["image"]))[None], np.asarray(data["label"])[0]
-        expected, *others = (np.asarray(segment(volume)) for segment in contestants)
-        against_stock = [mean_dice(expected, each) for each in others]
-        yield [len(cases), *against_stock, *(mean_dice(truth, each) for each in (expected, *others))]
+        found = [segment(volume).numpy() for segment in (stock(network, task.window, 4), *own)]
+        yield [mean_dice(found[0], each) for each in found[1:]] + [mean_dice(truth, each) for each in found]
 
 
 def mean_dice(label: Any, segmentation: Any) -> float:
     """The mean of the foreground classes that either of them has."""
-    values = sorted({*np.unique(label).tolist(), *np.unique(segmentation).tolist()} - {0})
+    values = {*np.unique(label).tolist(), *np.unique(segmentation).tolist()} - {0}
     return float(np.mean([dice(label == value, segmentation == value) for value in values])) if values else math.nan
+
+
+# The bundle of the made-up CT
+
+
+def kept(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that is made once; one that was not finished is made again."""
+    folder, half = KEPT / name, KEPT / f"{name}.half"
+    if not folder.exists():
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        make(half)
+        half.rename(folder)
+    return folder
+
+
+def patients() -> Path:
+    """Patients of the made-up CT that its training does not know."""
+    return kept("patients", lambda folder: make_phantom(folder, seed=1))
+
+
+def ct_weights() -> Path:
+    dataset = kept("phantom", make_phantom)
+
+    def train(folder: Path) -> None:
+        tell("training the bundle of the made-up CT")
+        given = {"dataset_dir": dataset, "output_dir": folder, "tracking_uri": f"sqlite:///{KEPT}/mlflow.db"}
+        run_bundle(
+            find_bundle(TASKS["ct"].bundle), "train.yaml", overrides={id: str(each) for id, each in given.items()}
+        )
+
+    return kept("training", train) / "models" / "model.pt"
+
+
+def torsos(folder: Path) -> None:
+    """Three times the scan of a torso as large as an adult's: one of the patients several times, side by side."""
+    patient = nibabel.load(patients() / "images" / "case_002.nii.gz")
+    factors = np.array(patient.header.get_zooms()) / (0.75, 0.75, 3)
+    hu = zoom(np.tile(np.asarray(patient.dataobj, np.float32), (2, 3, 4)), factors, order=1).astype(np.int16)
+    for number in range(3):
+        scan = nibabel.Nifti1Image(hu, patient.affine @ np.diag([*1 / factors, 1]))
+        nibabel.save(scan, folder / f"torso_{number}.nii.gz")
 
 
 # From file to file
 
 
-def file_to_file(report: Report, options: Any) -> None:
-    """A prediction's time from file to file over its network's, three scans of a made-up torso in one folder."""
-    from medseg.bundle.run import find_bundle, run_bundle
-
+def file_to_file(report: Report, options: argparse.Namespace) -> None:
+    """What a prediction takes a scan, all in all, and the network alone on the windows that it was given."""
     tell("file to file")
-    weights, _ = ct_bundle(options)
-    scans = torsos(3)
-    given = {"input": str(scans), "output_dir": str(KEPT / "predictions"), "device": "cpu", "checkpoint": str(weights)}
-    predictor = run_bundle(find_bundle("phantom_ct_3d"), "inference.yaml", overrides=given).parser.evaluator
+    scans, weights = kept("torsos", torsos), ct_weights()
+    given = {"input": scans, "output_dir": KEPT / "predictions", "checkpoint": weights, "device": CPU}
+    texts = {id: str(each) for id, each in given.items()}
+    predictor = run_bundle(find_bundle(TASKS["ct"].bundle), "inference.yaml", overrides=texts).parser.evaluator
     whole, network = [], []
-    for _ in range(2 if options.quick else 5):
-        with inputs_of(predictor.network) as windows:
-            began = time.perf_counter()
+    for _ in range(2 if options.quick else REPEATS):
+        began = time.perf_counter()
+        with shapes_through(predictor.network) as shapes:
             predictor.run()
-            whole.append(time.perf_counter() - began)
+        whole.append((time.perf_counter() - began) / len(predictor.rows))
         with autocast(CPU, pick_precision(CPU)):
-            network.append(sum(seconds_of(predictor.network, torch.zeros(window)) for window in windows))
-    seconds = [statistics.median(each) / len(predictor.rows) for each in (whole, network)]
+            seconds = sum(seconds_of(predictor.network, torch.zeros(shape)) for shape in shapes)
+        network.append(seconds / len(predictor.rows))
+    seconds = [statistics.median(whole), statistics.median(network)]
     report.numbers["file_to_network_ratio"] = seconds[0] / seconds[1]
-    shape = by(nibabel.load(next(scans.iterdir())).shape)
-    row = [shape, str(len(windows) // len(predictor.rows)), *(f"{each:.2f} s" for each in seconds)]
-    header = ["scan", "network's calls", "file to file", "network alone", "ratio"]
-    report.table("From file to file, a scan", header, [[*row, ratio(seconds[0] / seconds[1])]])
+    size = by(nibabel.load(next(scans.iterdir())).shape)
+    row = [size, str(len(shapes) // len(predictor.rows)), *(f"{each:.2f} s" for each in seconds)]
+    header = ["a scan of", "network's calls", "file to file", "network alone", "ratio"]
+    report.table("From file to file", header, [[*row, ratio(seconds[0] / seconds[1])]])
 
 
 @contextmanager
-def inputs_of(network: torch.nn.Module) -> Iterator[list[torch.Size]]:
-    """The shapes that go through a network."""
+def shapes_through(network: Network) -> Iterator[list[torch.Size]]:
+    """The shapes that a network is given meanwhile."""
     shapes: list[torch.Size] = []
     hook = network.register_forward_pre_hook(lambda _module, inputs: shapes.append(inputs[0].shape))
     yield shapes
     hook.remove()
 
 
-def torsos(count: int) -> Path:
-    """A folder of scans as large as an adult's: one of the made-up patients several times, side by side."""
-    folder = KEPT / "torsos"
-    if not folder.exists():
-        patient = nibabel.load(KEPT / "patients" / "images" / "case_004.nii.gz")
-        factors = np.array(patient.header.get_zooms()) / (0.75, 0.75, 3)
-        hu = zoom(np.tile(np.asarray(patient.dataobj), (2, 3, 4)), factors, order=1)
-        folder.mkdir()
-        for number in range(count):
-            scan = nibabel.Nifti1Image(hu.astype(np.int16), patient.affine @ np.diag([*1 / factors, 1]))
-            nibabel.save(scan, folder / f"torso_{number}.nii.gz")
-    return folder
-
-
 # Equality
 
 
 @torch.inference_mode()
-def equality(report: Report, options: Any) -> None:
+def equality(report: Report, options: argparse.Namespace) -> None:
     """The largest difference of probabilities over random shapes, windows, overlaps and batches, in 2D and 3D."""
-    count = 20 if options.quick else 200
+    count, largest, rng = 20 if options.quick else 200, 0.0, np.random.default_rng(0)
     tell(f"equality: {count} random settings")
-    from medseg.inference import SlidingWindow
-
-    rng, largest = np.random.default_rng(0), 0.0
     for turn in range(count):
-        dims = 2 + turn % 2
         torch.manual_seed(turn)
+        dims = 2 + turn % 2
         network = UNet(dims, 1, 3, (4, 8, 16), (2, 2), num_res_units=1).eval()
-        shape, window = rng.integers(5, 50, dims).tolist(), (4 * rng.integers(2, 9, dims)).tolist()
-        overlap, batch = float(rng.choice([0, 0.25, 0.5, 0.6, 0.75])), int(rng.integers(1, 6))
-        blending = str(rng.choice(["gaussian", "constant"]))
-        settings = {"roi_size": window, "sw_batch_size": batch, "overlap": overlap, "mode": blending}
-        image = torch.randn(1, 1, *shape)
-        expected, found = (
-            inferer(image, network).softmax(1)
-            for inferer in (SlidingWindowInferer(**settings), SlidingWindow(**settings, window="same"))
-        )
+        image = torch.randn(1, 1, *rng.integers(5, 50, dims).tolist())
+        settings = {
+            "roi_size": (4 * rng.integers(2, 9, dims)).tolist(),
+            "sw_batch_size": int(rng.integers(1, 6)),
+            "overlap": float(rng.choice([0, 0.25, 0.5, 0.6, 0.75])),
+            "mode": str(rng.choice(["gaussian", "constant"])),
+        }
+        inferers = (SlidingWindowInferer(**settings), SlidingWindow(**settings, window="same"))
+        expected, found = (inferer(image, network).softmax(1) for inferer in inferers)
         largest = max(largest, float((expected - found).abs().max()))
-    report.table(
-        "Equality in fp32", ["random settings", "largest difference of probabilities"], [[str(count), f"{largest:.1e}"]]
-    )
+    header = ["random settings", "largest difference of probabilities"]
+    report.table("Equality in fp32", header, [[str(count), f"{largest:.1e}"]])
     report.numbers["max_probability_difference"] = largest
 
 
 # Memory, each in a process of its own
 
 
-def child(spec: dict[str, Any]) -> None:
-    """Segment one volume in this process and print the seconds, and the bytes of its peak and of what it holds."""
-    resource.setrlimit(resource.RLIMIT_DATA, (int(spec["limit"]),) * 2)
-    network, volume = network_of(spec["network"], spec["classes"]), noise(spec["shape"])
-    segment = {
-        "medseg": lambda: ours(network, WINDOW, mode="auto"),
-        "MONAI": lambda: stock(network, WINDOW, batch=4),
-        "nnU-Net": lambda: nnunet(network, WINDOW, classes=spec["classes"], mirror=False),
-    }[spec["who"]]
-    with redirect_stdout(sys.stderr):
-        seconds = seconds_of(segment(), volume)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak": peak, "input": volume.nbytes, "labels": volume.nelement()}))
-
-
-def in_child(limit_gb: float, minutes: float, **spec: Any) -> dict[str, float] | None:
-    """What `child` found; None if it ran out of memory or of time."""
-    command = [sys.executable, __file__, "--child", json.dumps({"limit": limit_gb * GB, **spec})]
-    tell(f"memory: {spec}")
-    try:
-        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60 * minutes)
-    except subprocess.TimeoutExpired:
-        return None
-    return json.loads(run.stdout.splitlines()[-1]) if run.returncode == 0 else None
-
-
-def memory(report: Report, options: Any) -> None:
+def memory(report: Report, options: argparse.Namespace) -> None:
     """Peaks of 105 classes: ours of the whole volume, the others' of as many slices as they survive."""
     network, slices = ("thin U-Net", 100) if options.quick else (options.memory_network, 1000)
+    header = ["", "slices survived", "time", "peak", "input and labels", "beyond them"]
     rows = []
-    for who in ("medseg", "MONAI", *(["nnU-Net"] if HAS_NNUNET and not options.quick else [])):
-        count, found = 2 * slices, None
-        while found is None and count > 10:
-            count //= 2
-            found = in_child(
-                options.memory, options.minutes, who=who, network=network, classes=105, shape=(512, 512, count)
-            )
-        if found is None:
-            rows.append([who, "none", "-", "-", "-", "-"])
-            continue
-        needed = found["input"] + found["labels"]
-        beyond = found["peak"] - needed
-        cells = (found["peak"], needed, beyond)
-        rows.append([who, str(count), f"{found['seconds']:.0f} s", *(f"{each / GB:.2f} GB" for each in cells)])
-        if who == "medseg":
-            report.numbers["peak_ratio_105_classes"] = found["peak"] / (needed + 1.5 * GB)
-    title = f"Peak memory, {network}, 512 x 512 x {slices} voxels, 105 classes, {options.memory:.0f} GB allowed"
-    report.table(title, ["", "slices survived", "time", "peak", "input and labels", "beyond them"], rows)
+    for who in ("medseg",) if options.quick else WHO:
+        halves = itertools.takewhile(lambda count: count > 10, (slices >> turn for turn in range(20)))
+        tries = (in_child(options, who=who, network=network, classes=105, shape=(512, 512, count)) for count in halves)
+        found = next(filter(None, tries), None)
+        rows.append([who, *(found.cells() if found else ["none", *"----"])])
+        if who == "medseg" and found:
+            report.numbers["peak_ratio_105_classes"] = found.peak / (found.needed + 1.5 * GB)
+    title = f"Peak memory of {network}, 512 x 512 x {slices} voxels, 105 classes, {options.memory:.0f} GB allowed"
+    report.table(title, header, rows)
 
 
-def growth(report: Report, options: Any) -> None:
+def growth(report: Report, options: argparse.Namespace) -> None:
     """Time and peak of volumes of one, two, four and eight times as many slices."""
     if options.quick:
         return
-    rows, sizes, seconds = [], [], []
-    for times in (1, 2, 4, 8):
-        shape = (192, 192, 64 * times)
-        found = in_child(options.memory, options.minutes, who="medseg", network="spleen U-Net", classes=2, shape=shape)
-        if found is None:
-            continue
-        sizes.append(times)
-        seconds.append(found["seconds"])
-        beyond = (found["peak"] - found["input"] - found["labels"]) / GB
-        rows.append([by(shape), f"{found['seconds']:.2f} s", f"{found['peak'] / GB:.2f} GB", f"{beyond:.2f} GB"])
-    exponent = np.polyfit(np.log(sizes), np.log(seconds), 1)[0]
-    header = ["spleen U-Net, 2 classes", "time", "peak", "beyond input and labels"]
-    report.table(f"Growth: time goes with the number of voxels to the power of {exponent:.2f}", header, rows)
+    shapes = [(192, 192, 64 * times) for times in (1, 2, 4, 8)]
+    spec = {"who": "medseg", "network": "spleen U-Net", "classes": 2}
+    found = [each for shape in shapes if (each := in_child(options, shape=shape, **spec))]
+    logs = np.log([(each.slices, each.seconds) for each in found]).T
+    title = f"Growth: time goes with the number of slices to the power of {np.polyfit(*logs, 1)[0]:.2f}"
+    header = ["slices of 192 x 192, 2 classes", "time", "peak", "input and labels", "beyond them"]
+    report.table(title, header, [each.cells() for each in found])
 
 
-PARTS = {
-    "speed": speed,
-    "accuracy": accuracy,
-    "file": file_to_file,
-    "memory": memory,
-    "growth": growth,
-    "equality": equality,
-}
+class Peak(NamedTuple):
+    """What a child found: seconds, and bytes of its peak and of the volume and the labels that it holds."""
+
+    slices: int
+    seconds: float
+    peak: float
+    needed: float
+
+    def cells(self) -> list[str]:
+        sizes = (f"{each / GB:.2f} GB" for each in (self.peak, self.needed, self.peak - self.needed))
+        return [str(self.slices), f"{self.seconds:.1f} s", *sizes]
+
+
+WHO: dict[str, Callable[[Network, int], Segment]] = {
+    "medseg": lambda network, _classes: ours(network, WINDOW, "auto"),
+    "MONAI": lambda network, _classes: stock(network, WINDOW, 4),
+} | ({"nnU-Net": lambda network, classes: nnunet(network, WINDOW, classes, mirror=False)} if HAS_NNUNET else {})
+
+
+def in_child(options: argparse.Namespace, **spec: Any) -> Peak | None:
+    """One volume segmented in a process of its own; None if it ran out of memory or of time."""
+    tell(f"memory: {spec}")
+    command = [sys.executable, __file__, "--memory", str(options.memory), "--child", json.dumps(spec)]
+    try:
+        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60 * options.minutes)
+    except subprocess.TimeoutExpired:
+        return None
+    return Peak(*json.loads(run.stdout.splitlines()[-1])) if run.returncode == 0 else None
+
+
+def child(spec: dict[str, Any], limit_gb: float) -> Peak:
+    """What `in_child` asks for: no more private memory than the limit is given to this process."""
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit_gb * GB),) * 2)
+    network, volume = network_of(spec["network"], spec["classes"]), noise(spec["shape"])
+    seconds = seconds_of(WHO[spec["who"]](network, spec["classes"]), volume)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Peak(spec["shape"][-1], seconds, peak, volume.nbytes + volume.nelement())
 
 
 # The report
@@ -550,28 +500,13 @@ class Report:
         self.numbers: dict[str, float] = {}
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        lines = [header, ["---"] * len(header), *rows]
-        text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        self.tables.append(f"### {title}\n\n{text}\n")
+        lines = "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
+        self.tables.append(f"### {title}\n\n{lines}\n")
         tell(self.tables[-1])
 
 
-KEYS = (
-    "speedup_equal_windows",
-    "speedup_auto",
-    "speedup_auto_batch4",
-    "dice_equal_windows",
-    "dice_auto",
-    "truth_dice_loss",
-    "bound_ratio",
-    "file_to_network_ratio",
-    "peak_ratio_105_classes",
-    "max_probability_difference",
-)
-
-
 def machine() -> str:
-    """One line: processor, cores, memory and versions."""
+    """One line: processor, threads, memory and versions."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "CPU")
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GB
@@ -592,42 +527,62 @@ def ratio(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "-"
 
 
-def pairs(words: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    for word in words:
-        name, _, path = word.partition("=")
-        if name not in TASKS or not path:
-            raise SystemExit(f"bench_inference: '{word}': expected NAME=PATH with one of {', '.join(TASKS)}")
-        yield name, Path(path)
+def paths(words: Sequence[str]) -> dict[str, Path]:
+    """NAME=PATH as a mapping."""
+    found = dict(word.split("=", 1) for word in words if "=" in word)
+    if len(found) < len(words) or not found.keys() <= TASKS.keys():
+        raise SystemExit(f"bench_inference: {' '.join(words)}: expected NAME=PATH, NAME one of {', '.join(TASKS)}")
+    return {name: Path(path) for name, path in found.items()}
+
+
+KEYS = (
+    "speedup_equal_windows",
+    "speedup_auto",
+    "speedup_auto_batch4",
+    "dice_equal_windows",
+    "dice_auto",
+    "truth_dice_loss",
+    "bound_ratio",
+    "file_to_network_ratio",
+    "peak_ratio_105_classes",
+    "max_probability_difference",
+)
+PARTS = {
+    "speed": speed,
+    "accuracy": accuracy,
+    "file": file_to_file,
+    "memory": memory,
+    "growth": growth,
+    "equality": equality,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and smaller")
     parser.add_argument("--json", action="store_true", help="one object on stdout instead of tables")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--weights", nargs="+", default=[], metavar="NAME=FILE", help=f"NAME: {', '.join(TASKS)}")
     parser.add_argument("--data", nargs="+", default=[], metavar="NAME=FOLDER", help="its dataset")
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS)[:2])
-    parser.add_argument("--minutes", type=float, default=30, help="for one network on one volume")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=["spleen U-Net", "DynUNet"])
+    parser.add_argument("--minutes", type=float, default=30, help="for all rounds of one network on one volume")
     parser.add_argument("--memory", type=float, default=24, help="GB that a contestant may take")
     parser.add_argument("--memory-network", choices=NETWORKS, default="spleen U-Net")
     parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options, report, began = parser.parse_args(), Report(), time.perf_counter()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    if options.child:
-        child(json.loads(options.child))
-        return
-    began, report = time.perf_counter(), Report()
-    if not HAS_NNUNET:
-        tell("nnunetv2 is not installed here: its lines are left out")
     with redirect_stdout(sys.stderr):
-        for name in options.only:
-            PARTS[name](report, options)
-    tell(f"{time.perf_counter() - began:.0f} s")
-    if options.json:
-        print(json.dumps({key: report.numbers[key] for key in KEYS if key in report.numbers}, indent=2))
-    else:
-        print(f"`{' '.join(sys.argv)}` on {machine()}\n", *report.tables, sep="\n")
+        if options.child:
+            found = json.dumps(child(json.loads(options.child), options.memory))
+        else:
+            if not HAS_NNUNET:
+                tell("nnunetv2 is not installed: its lines are left out")
+            for name in options.only:
+                PARTS[name](report, options)
+            found = json.dumps({key: report.numbers[key] for key in KEYS if key in report.numbers}, indent=2)
+            tell(f"{time.perf_counter() - began:.0f} s")
+    tables = "\n".join([f"`{' '.join(sys.argv)}` on {machine()}\n", *report.tables])
+    print(found if options.json or options.child else tables)
 
 
 if __name__ == "__main__":
