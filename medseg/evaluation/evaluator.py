@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from monai.data import Dataset
 from monai.inferers import Inferer
-from monai.transforms import Compose
 from numpy.typing import NDArray
 
 from medseg.bundle.metadata import label_regions
@@ -24,6 +23,7 @@ from medseg.images import Image, LabelCoding, read_label, read_label_parts
 from medseg.images.reader import LabelReader
 from medseg.inference import Predictor
 from medseg.inference.batch import Batch
+from medseg.inference.restore import ToSourceGrid
 from medseg.inference.rows import CaseRow
 from medseg.inference.scan import Segmented
 from medseg.inference.stages import Stages
@@ -58,7 +58,7 @@ class Evaluator(Predictor):
         network: torch.nn.Module,
         checkpoint: str | Sequence[str] | None,
         inferer: Inferer,
-        postprocessing: Compose,
+        postprocessing: ToSourceGrid,
         metadata: Mapping[str, Any],
         output_dir: str,
         tolerance_mm: float,

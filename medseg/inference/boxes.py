@@ -20,3 +20,8 @@ def all_channels(box: Iterable[slice]) -> Box:
 def seen_from(box: Iterable[slice], start: Sequence[int]) -> Box:
     """The same box in a tensor that begins at voxel `start`."""
     return tuple(slice(each.start - first, each.stop - first) for each, first in zip(box, start, strict=True))
+
+
+def within(box: Iterable[slice], size: Sequence[int]) -> Box:
+    """What of a box lies in an image of `size` voxels."""
+    return tuple(slice(max(each.start, 0), min(each.stop, length)) for each, length in zip(box, size, strict=True))

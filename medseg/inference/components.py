@@ -111,7 +111,7 @@ def keep_beside(
 def component_sizes(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Voxels in every component of a mask; empty where the mask is."""
     inside = _without_thin_axes(mask.view(np.uint8))
-    for box in _box(inside, (1,)):
+    for box in _box(inside, (1,)) if mask.size else ():
         return _Components.of(inside[box], [(1,)]).sizes[1:]
     return np.zeros(0, np.int64)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
 from medseg.bundle.weights import load_weights
+from medseg.inference.wrapped import Wrapped
 
 
-class Ensemble(nn.Module):
+class Ensemble(Wrapped):
     """The mean of the probabilities (softmax) of networks that differ in their weights alone.
 
     Args:
@@ -24,8 +24,9 @@ class Ensemble(nn.Module):
     """
 
     def __init__(self, network: nn.Module, checkpoints: Sequence[str]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(copy.deepcopy(network) for _ in checkpoints)
+        members = nn.ModuleList(copy.deepcopy(network) for _ in checkpoints)
+        super().__init__(members[0])
+        self.members = members
         for member, checkpoint in zip(self.members, checkpoints, strict=True):
             load_weights(member, checkpoint)
 
@@ -33,10 +34,3 @@ class Ensemble(nn.Module):
         """Logarithms of the mean probabilities `(N, C, spatial...)`, whose softmax they are themselves."""
         total = torch.stack([member(image).float().softmax(dim=1) for member in self.members]).mean(dim=0)
         return total.clamp_min(torch.finfo(torch.float32).tiny).log()
-
-    def __getattr__(self, name: str) -> Any:
-        """What an inferer asks of the architecture, such as the margin of an unpadded U-Net."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(next(iter(self._modules["members"].children())), name)  # type: ignore[union-attr]

@@ -8,18 +8,22 @@ from typing import Any
 
 import torch
 from monai.inferers import Inferer
+from torch import nn
 
 from medseg.errors import ConfigError
+from medseg.inference.pieces import Piece, pieces_of
+from medseg.inference.wrapped import Wrapped
 
 
 class Mirrored(Inferer):
-    """Runs an inferer on every mirrored (and perhaps transposed) copy of the image and takes the mean.
+    """Runs an inferer with a network that sees every mirrored (and perhaps transposed) copy and takes the mean.
 
     What is averaged are the probabilities (softmax), not the logits, so that one sure view cannot outvote the
-    others. Time grows with the copies: 2 to the power of the axes, twice that with `transpose`.
+    others. Windows are mirrored one by one, so that only their own copies are held at a time. Time grows with the
+    copies: 2 to the power of the axes, twice that with `transpose`.
 
     Args:
-        inferer: such as `SlidingWindowInferer`.
+        inferer: such as `SlidingWindow`.
         axes: the spatial axes to mirror, from 0; every combination of them is one copy.
         transpose: whether to exchange the first two spatial axes too, which gives all 8 symmetries of a
             picture; for tissue and photographs that have no upright.
@@ -38,23 +42,38 @@ class Mirrored(Inferer):
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Logarithms of the mean probabilities `(N, C, spatial...)`, whose softmax they are themselves."""
-        if any(axis + 2 >= inputs.ndim for axis in self._axes):
-            dims = inputs.ndim - 2
-            raise ConfigError(f"mirrored axes {list(self._axes)}: the image has only {dims} spatial axes")
-        copies = list(self._copies())
-        total: torch.Tensor | float = 0.0
-        for flips, transposed in copies:
-            seen = inputs.transpose(2, 3) if transposed else inputs
-            seen = seen.flip(flips) if flips else seen
-            logits = self._inferer(seen.contiguous(), network, *args, **kwargs)
-            probabilities = logits.float().softmax(dim=1)
-            probabilities = probabilities.flip(flips) if flips else probabilities
-            total = total + (probabilities.transpose(2, 3) if transposed else probabilities)
-        mean = torch.as_tensor(total) / len(copies)
-        return mean.clamp_min(torch.finfo(torch.float32).tiny).log()
+        found: torch.Tensor = self._inferer(inputs, self._copies(network, inputs.ndim - 2), *args, **kwargs)
+        return found
 
-    def _copies(self) -> Iterator[tuple[tuple[int, ...], bool]]:
-        for count in range(len(self._axes) + 1):
-            for axes in combinations(self._axes, count):
-                for transposed in (False, True) if self._transpose else (False,):
-                    yield tuple(axis + 2 for axis in axes), transposed
+    def pieces(self, image: torch.Tensor, network: nn.Module) -> Iterator[Piece]:
+        """The same of one image `(C, spatial...)`, in the pieces of the inferer."""
+        return pieces_of(self._inferer, image, self._copies(network, image.ndim - 1))
+
+    def _copies(self, network: nn.Module, dims: int) -> nn.Module:
+        if any(axis >= dims for axis in self._axes):
+            raise ConfigError(f"mirrored axes {list(self._axes)}: the image has only {dims} spatial axes")
+        return _Copies(network, self._axes, self._transpose)
+
+
+class _Copies(Wrapped):
+    """A network that looks at mirrored copies of its input, one after the other."""
+
+    def __init__(self, network: nn.Module, axes: tuple[int, ...], transpose: bool) -> None:
+        super().__init__(network)
+        self._ways = [
+            (tuple(axis + 2 for axis in flipped), transposed)
+            for count in range(len(axes) + 1)
+            for flipped in combinations(axes, count)
+            for transposed in ((False, True) if transpose else (False,))
+        ]
+
+    def forward(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Logarithms of the mean probabilities."""
+        total: torch.Tensor | float = 0.0
+        for flips, transposed in self._ways:
+            seen = image.transpose(2, 3) if transposed else image
+            logits = self.inner(seen.flip(flips).contiguous(), *args, **kwargs)
+            probabilities = logits.float().softmax(dim=1).flip(flips)
+            total = total + (probabilities.transpose(2, 3) if transposed else probabilities)
+        mean = torch.as_tensor(total) / len(self._ways)
+        return mean.clamp_min(torch.finfo(torch.float32).tiny).log()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from monai.inferers import Inferer
+from torch import nn
 
 from medseg.inference.boxes import Box, all_channels, seen_from
-
-Network = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,14 @@ class Piece:
         """The only piece of an image."""
         size = logits.shape[1:]
         return cls(logits, (0,) * len(size), tuple(slice(0, length) for length in size))
+
+
+def pieces_of(inferer: Inferer, image: torch.Tensor, network: nn.Module) -> Iterator[Piece]:
+    """What an inferer says of an image `(C, spatial...)`: its pieces if it has such, else all in one."""
+    if hasattr(inferer, "pieces"):
+        yield from inferer.pieces(image, network)
+    else:
+        yield Piece.whole(inferer(image[None], network)[0])
 
 
 def joined(pieces: Iterable[Piece], size: Sequence[int]) -> torch.Tensor:

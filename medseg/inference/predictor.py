@@ -13,12 +13,11 @@ from ignite.engine import Engine
 from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 from monai.inferers import Inferer
-from monai.transforms import Compose
 from numpy.typing import NDArray
 
 from medseg.bundle.metadata import class_colours, class_names, label_classes, painted_classes
 from medseg.bundle.weights import load_weights
-from medseg.device import autocast, check_device, pick_precision, plain_tensor
+from medseg.device import check_device, pick_precision, plain_tensor
 from medseg.errors import ConfigError, ImageError, MedsegError, OutputError, user_error_in
 from medseg.files import check_output_dir, together
 from medseg.images import split_series, write_dicom_seg, write_labels, write_volume
@@ -28,12 +27,15 @@ from medseg.inference.ensemble import Ensemble
 from medseg.inference.facts import CaseFacts
 from medseg.inference.fingerprint import fingerprint_beside
 from medseg.inference.identity import model_identity
+from medseg.inference.pieces import pieces_of
 from medseg.inference.progress import Progress
-from medseg.inference.quality import Tolerances, Verdict, judge, mean_confidence
+from medseg.inference.quality import Tolerances, Verdict, judge
+from medseg.inference.restore import ToSourceGrid
 from medseg.inference.rows import CaseRow
 from medseg.inference.scan import Scan, Segmented
 from medseg.inference.shard import Shard
 from medseg.inference.stages import Stages
+from medseg.inference.wrapped import Cast
 from medseg.pictures import Panel, contact_sheet, save
 
 _log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class Predictor(SupervisedEvaluator):
         network: logits `(N, C, window...)` of a window.
         checkpoint: the weights' file, or several for an `Ensemble`; None to use the network as it is.
         inferer: such as `SlidingWindowInferer`.
-        postprocessing: to the source grid, and last from logits to labels: `to_source_grid(...)`.
+        postprocessing: from logits to labels on the source grid: `to_source_grid(...)`.
         metadata: of the bundle: class names, colours, expected modality.
         output_dir: made if absent.
         precision: see `medseg.device.pick_precision`.
@@ -85,7 +87,7 @@ class Predictor(SupervisedEvaluator):
         network: torch.nn.Module,
         checkpoint: str | Sequence[str] | None,
         inferer: Inferer,
-        postprocessing: Compose,
+        postprocessing: ToSourceGrid,
         metadata: Mapping[str, Any],
         output_dir: str,
         precision: str = "auto",
@@ -106,7 +108,7 @@ class Predictor(SupervisedEvaluator):
         super().__init__(
             device=device,
             val_data_loader=(),
-            network=network.to(device).eval(),
+            network=Cast(network.to(device), device, pick_precision(device, precision)).eval(),
             inferer=inferer,
             iteration_update=self._one,
             decollate=False,
@@ -119,7 +121,6 @@ class Predictor(SupervisedEvaluator):
         self.rows: list[CaseRow] = []
         self._metadata = metadata
         self._input = metadata["network_data_format"]["inputs"]["image"]
-        self._precision = pick_precision(device, precision)
         self._tolerances = Tolerances.given(tolerances)
         self._fingerprint = fingerprint_beside(checkpoint, label_classes(metadata))
         self._has_weights = checkpoint is not None
@@ -235,25 +236,19 @@ class Predictor(SupervisedEvaluator):
         transform = self.dataset.transform
         with stages("read"):
             data = transform({"image": entry["image"]}, end=1)
-            scan = Scan.of(data["image"])
+            scan, affine = Scan.of(data["image"]), data["image"].affine
         with stages("preprocess"):
             data = transform(data, start=1)
             self._check_channels(entry, len(data["image"]))
-        with stages("network"), torch.no_grad(), autocast(self.state.device, self._precision):
-            logits = self.inferer(plain_tensor(data["image"][None], self.state.device), self.network)
-            data["pred"] = logits[0].float().cpu()
-        with stages("restore"):
-            return self._restored(data, scan)
-
-    def _restored(self, data: dict[str, Any], scan: Scan) -> Segmented:
-        last = len(self.to_source_grid) - 1
-        data = self.to_source_grid(data, end=last)
-        probabilities = None
-        if self.keep_probabilities:
-            probabilities = np.asarray(scan.whole(data["pred"].softmax(dim=0))).transpose(1, 2, 3, 0)
-        labels = self.to_source_grid(data, start=last)["pred"]
-        confidence = mean_confidence(data["pred"].as_tensor(), np.asarray(labels)[0])
-        return Segmented(scan, scan.whole(labels)[0].astype(np.uint8), probabilities, confidence)
+        seen = plain_tensor(data["image"], self.state.device)
+        with stages("restore"), torch.no_grad():  # takes turns with the network
+            pieces = stages.each("network", pieces_of(self.inferer, seen, self.network))
+            drawing = self.to_source_grid.draw(data["image"], pieces, keep_probabilities=self.keep_probabilities)
+            labels = self.to_source_grid.finished(drawing.labels, affine)
+        probabilities = drawing.probabilities
+        if probabilities is not None:
+            probabilities = np.moveaxis(scan.whole(np.moveaxis(probabilities, -1, 0)), 0, -1)
+        return Segmented(scan, scan.whole(labels[None])[0], probabilities, drawing.confidence)
 
     def write(self, entry: Mapping[str, Any], found: Segmented, label: NDArray[Any] | None = None) -> Sequence[str]:
         """Write the label map of one case and its preview, with the true label's contours where known.

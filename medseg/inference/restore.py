@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import torch
+from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureTyped, Invertd, InvertibleTransform, MapTransform
+from numpy.typing import NDArray
 
 from medseg.bundle.metadata import label_classes
-from medseg.inference.decision import Decided, decision_beside
-from medseg.inference.postprocessing import Postprocessing
+from medseg.inference.decision import Decided, Decision, decision_beside
+from medseg.inference.drawing import Drawing
+from medseg.inference.pieces import Piece, joined
+from medseg.inference.postprocessing import Postprocessing, VoxelSize
+from medseg.inference.source_grid import SourceGrid
+from medseg.types import LabelClass
+
+
+class ToSourceGrid(Compose):
+    """MONAI transform that undoes the spatial part of a preprocessing on the logits, then decides on classes.
+
+    Logits, not labels, are resampled (linearly): edges then lie between voxels instead of on steps.
+    Expects `{"image": ..., "pred": logits (C, spatial...)}` after `preprocessing`; leaves in `pred` the
+    label map `(1, spatial...)` on the grid of the file that was read. Where logits come in pieces, `drawing` and
+    `finished` do the same without ever holding all of them on that grid.
+
+    Args:
+        preprocessing: of the bundle.
+        decision: from logits to classes.
+        classes: of the bundle.
+        postprocessing: what is done to the label map then.
+    """
+
+    def __init__(
+        self,
+        preprocessing: Compose,
+        decision: Decision,
+        classes: Sequence[LabelClass],
+        postprocessing: Postprocessing,
+    ) -> None:
+        self._undone = _undone(preprocessing)
+        self._decision = decision
+        self._classes = tuple(classes)
+        self._postprocessing = postprocessing
+        super().__init__([*self._undone, Decided("pred", decision, classes, postprocessing)])
+
+    def draw(self, image: MetaTensor, pieces: Iterable[Piece], *, keep_probabilities: bool = False) -> Drawing:
+        """The label map, before postprocessing, of the pieces of a preprocessed image's logits."""
+        grid = SourceGrid.of(image)
+        if grid is None:
+            data = {"image": image, "pred": joined(pieces, image.shape[1:]).float().cpu()}
+            logits = torch.as_tensor(Compose(self._undone)(data)["pred"]).as_subclass(torch.Tensor)
+            grid, pieces = SourceGrid.itself(logits.shape[1:]), [Piece.whole(logits)]
+        drawing = Drawing(grid, self._decision, self._classes, keep_probabilities=keep_probabilities)
+        for piece in pieces:
+            drawing.add(piece)
+        return drawing
+
+    def finished(self, labels: NDArray[np.uint8], affine: Any) -> NDArray[np.uint8]:
+        """A drawn label map after postprocessing; `affine` is that of the file."""
+        return self._postprocessing(labels, VoxelSize.of(affine, spatial_dims=labels.ndim))
 
 
 def to_source_grid(
@@ -18,12 +71,8 @@ def to_source_grid(
     metadata: Mapping[str, Any],
     checkpoint: str | Sequence[str] | None = None,
     steps: Sequence[Mapping[str, Any]] = (),
-) -> Compose:
-    """Postprocessing that undoes the spatial part of `preprocessing` on the logits, then decides on classes.
-
-    Logits, not labels, are resampled (linearly): edges then lie between voxels instead of on steps.
-    Expects `{"image": ..., "pred": logits (C, spatial...)}` after `preprocessing`; leaves in `pred` the
-    label map `(1, spatial...)` on the grid of the file that was read.
+) -> ToSourceGrid:
+    """The postprocessing of a bundle, with the decision that lies beside its weights.
 
     Args:
         preprocessing: of the bundle.
@@ -36,8 +85,7 @@ def to_source_grid(
     """
     classes = label_classes(metadata)
     decision = decision_beside(checkpoint, classes)
-    decided = Decided("pred", decision, classes, Postprocessing([*decision.steps, *steps], metadata=metadata))
-    return Compose([*_undone(preprocessing), decided])
+    return ToSourceGrid(preprocessing, decision, classes, Postprocessing([*decision.steps, *steps], metadata=metadata))
 
 
 def _undone(preprocessing: Compose) -> list[MapTransform]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from monai.inferers import SlidingWindowInferer
 from monai.utils import ensure_tuple_rep, fall_back_tuple
+from torch import nn
 
+from medseg.device import free_memory
 from medseg.errors import ConfigError
-from medseg.inference.boxes import Box, all_channels, box_at
-from medseg.inference.pieces import Network, Piece, joined
+from medseg.inference.boxes import Box, all_channels, box_at, seen_from, within
+from medseg.inference.forecast import Forecast
+from medseg.inference.pieces import Piece, joined
+from medseg.inference.tiles import Tiling
 from medseg.inference.windows import WindowGrid, padded
 
+_log = logging.getLogger(__name__)
+_WINDOWS = ("trained", "auto")
+_SHARE = 0.5  # of the free memory that windows may take: convolutions need room of their own, and so do others
 _SURE = 20.0  # the logit of a background that nobody doubts, beside zeros; its probability is 1 to 8 digits
 
 
@@ -31,6 +40,11 @@ class SlidingWindow(SlidingWindowInferer):
         sw_batch_size: windows that go through the network at once.
         overlap: of neighbouring windows, from 0 to below 1; one for all axes, or one each.
         mode: `constant` or `gaussian`, as MONAI has them.
+        window: `trained` runs windows of `roi_size`. `auto` runs the largest that the memory allows, at best the whole
+            image at once, and takes every voxel from the window in which it lies furthest inside; what is repeated
+            is then little instead of most of the work. The network must be fully convolutional. One with instance
+            normalisation sees other statistics in larger windows: check on labelled cases that nothing is lost.
+        memory: bytes that a window may take with `auto`; None for most of what is free when an image comes.
         skip_below: a window of which no voxel (as the network sees it, first channel) lies above this holds nothing
             and is not run. Where windows overlap those that were run decide; where none was, is background. None to
             run them all.
@@ -48,13 +62,20 @@ class SlidingWindow(SlidingWindowInferer):
         overlap: Sequence[float] | float = 0.25,
         mode: str = "constant",
         *,
+        window: str = "trained",
+        memory: float | None = None,
         skip_below: float | None = None,
         **stock: Any,
     ) -> None:
         overlaps = [overlap] if isinstance(overlap, float | int) else overlap
         if not all(0 <= each < 1 for each in overlaps):
             raise ConfigError(f"overlap {overlap}: expected 0 or more and less than 1")
+        if window not in _WINDOWS:
+            raise ConfigError(f"window '{window}': expected one of {', '.join(_WINDOWS)}")
         super().__init__(roi_size, sw_batch_size, overlap, mode, **stock)
+        self._window = window
+        self.memory = memory
+        self._known: tuple[nn.Module, Forecast] | None = None
         self._skip_below = skip_below
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -64,14 +85,58 @@ class SlidingWindow(SlidingWindowInferer):
         cases = inputs.as_subclass(torch.Tensor)
         return torch.stack([joined(self.pieces(image, network), image.shape[1:]) for image in cases])
 
-    def pieces(self, image: torch.Tensor, network: Network) -> Iterator[Piece]:
+    def pieces(self, image: torch.Tensor, network: Any) -> Iterator[Piece]:
         """The same of one image `(C, spatial...)`, in finished pieces, in the order of the first axis."""
+        tiling = self._tiling(image, network) if self._window == "auto" else None
+        return self._blended(image, network) if tiling is None else self._tiled(image, network, tiling)
+
+    def _tiling(self, image: torch.Tensor, network: nn.Module) -> Tiling | None:
+        """The largest windows that the memory allows; None where the network takes none but those it knows."""
+        smallest = tuple(fall_back_tuple(self.roi_size, image.shape[1:]))
+        if self._known is None or self._known[0] is not network:
+            self._known = network, Forecast(network, len(image), getattr(network, "precision", torch.float32))
+        forecast = self._known[1]
+        step, needed = forecast.step(smallest), forecast.bytes(smallest)
+        if step is None or needed is None:
+            _log.info(f"the network takes windows of {smallest} only; nothing larger is tried")
+            return None
+        free = self.memory or _SHARE * free_memory(image.device)
+        overlaps = ensure_tuple_rep(self.overlap, len(smallest))
+        margin = [_margin(*each, step) for each in zip(smallest, overlaps, strict=True)]
+        most_voxels = free / needed * math.prod(smallest)
+        while True:
+            tiling = Tiling.over(image.shape[1:], smallest, margin=margin, step=step, most_voxels=most_voxels)
+            needed = forecast.bytes(tiling.window)
+            if needed is None or needed <= free or tiling.window == smallest:
+                return tiling
+            most_voxels = math.prod(tiling.window) * min(0.9, free / needed)
+
+    def _tiled(self, image: torch.Tensor, network: nn.Module, tiling: Tiling) -> Iterator[Piece]:
+        size = tuple(image.shape[1:])
+        whole = padded(image, tiling.before, tiling.size, str(self.padding_mode), self.cval)
+        classes: int | None = None
+        for box, core in tiling.boxes():
+            seen = whole[all_channels(box)][None]
+            if classes is not None and self._holds_nothing(seen[0]):
+                logits = _nothing(seen, classes)
+            else:
+                logits = _checked(network(seen.clone()), 1, tiling.window)[0]
+                classes = len(logits)
+            held = within(seen_from(box, tiling.before), size)
+            inner = seen_from(held, [each.start - first for each, first in zip(box, tiling.before, strict=True)])
+            yield Piece(
+                logits[all_channels(inner)],
+                tuple(each.start for each in held),
+                within(seen_from(core, tiling.before), size),
+            )
+
+    def _blended(self, image: torch.Tensor, network: nn.Module) -> Iterator[Piece]:
         grid = self._grid(image)
         whole = padded(image, grid.before, grid.size, str(self.padding_mode), self.cval)
         blend = _Blend(grid, tuple(image.shape[1:]))
         for top, following, places in grid.rows():
             row = [all_channels(box_at((top, *place), grid.window)) for place in places]
-            empty = [self._skip_below is not None and bool(whole[box][0].max() <= self._skip_below) for box in row]
+            empty = [self._holds_nothing(whole[box]) for box in row]
             if all(empty) and not blend.knows_classes:
                 empty[0] = False
             run = [box for box, nothing in zip(row, empty, strict=True) if not nothing]
@@ -85,6 +150,9 @@ class SlidingWindow(SlidingWindowInferer):
                     blend.leave_out(box)
             yield blend.piece(top, following)
             blend.move_on(following - top)
+
+    def _holds_nothing(self, seen: torch.Tensor) -> bool:
+        return self._skip_below is not None and bool(seen[0].max() <= self._skip_below)
 
     def _grid(self, image: torch.Tensor) -> WindowGrid:
         size = tuple(image.shape[1:])
@@ -162,6 +230,19 @@ class _Blend:
     def _zeros(self, channels: int) -> torch.Tensor:
         weights = self._grid.weights
         return weights.new_zeros((channels, 1 + self._grid.window[0], *self._grid.size[1:]))
+
+
+def _nothing(seen: torch.Tensor, classes: int) -> torch.Tensor:
+    """The logits of a window that was not run."""
+    logits = seen.new_zeros((classes, *seen.shape[2:]))
+    logits[0] = _SURE
+    return logits
+
+
+def _margin(window: int, overlap: float, step: int) -> int:
+    """How far inside a trained window the places lie that it says most of: half of what windows overlap."""
+    half_step = max(1, step // 2)
+    return min(math.ceil(window * overlap / 2 / half_step) * half_step, (window - step) // 2 // half_step * half_step)
 
 
 def _in_row(box: Box) -> Box:

@@ -112,6 +112,14 @@ class SourceGrid:
             return None
         return cls(tuple(way.axes), tuple(each for each in back if each is not None))
 
+    @classmethod
+    def itself(cls, shape: Sequence[int]) -> SourceGrid:
+        """The grid of logits that lie on the scan's already."""
+        return cls(
+            tuple(range(len(shape))),
+            tuple(AxisBack(np.arange(size), np.ones(size, np.float32), np.zeros(size, np.float32)) for size in shape),
+        )
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the scan."""

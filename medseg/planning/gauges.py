@@ -10,7 +10,7 @@ from typing import Protocol
 
 import torch
 
-from medseg.planning.alive import Alive, nothing_computed
+from medseg.networks.alive import Alive, nothing_computed
 from medseg.planning.steps import Mode, Step, build_step
 
 

@@ -13,8 +13,8 @@ from monai.networks.nets import UNet
 
 from medseg.bundle.run import find_bundle
 from medseg.errors import BundleError, ConfigError
+from medseg.networks.alive import Alive, nothing_computed
 from medseg.planning import plan_memory
-from medseg.planning.alive import Alive, nothing_computed
 from medseg.planning.gauges import Counted, Measured
 from medseg.planning.memory import MOST, largest_that_fits, parse_size
 from medseg.planning.steps import MODES, InferenceStep, Mode, build_step

@@ -1,0 +1,67 @@
+"""What one pass of a network takes, found without computing anything."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from medseg.networks.alive import Alive
+
+_LARGEST_STEP = 256
+
+
+class Forecast:
+    """Runs a network on tensors that have a shape but no values.
+
+    Args:
+        network: from images `(N, C, spatial...)` to logits `(N, classes, spatial...)`.
+        channels: C.
+        precision: of its tensors.
+    """
+
+    def __init__(self, network: nn.Module, channels: int, precision: torch.dtype = torch.float32) -> None:
+        weights = {id(each): _without_values(each, precision) for each in (*network.parameters(), *network.buffers())}
+        self._network = copy.deepcopy(network, memo=dict(weights))
+        self._channels = channels
+        self._precision = precision
+        self._bytes: dict[tuple[int, ...], int | None] = {}
+
+    def bytes(self, window: Sequence[int]) -> int | None:
+        """The most bytes of tensors alive at a time in a pass of one window, weights not among them.
+
+        None if the network takes no such window, or gives anything but one tensor of its size. What a library's
+        convolution takes besides, inside of itself, is not seen.
+        """
+        key = tuple(window)
+        if key not in self._bytes:
+            self._bytes[key] = self._tried(key)
+        return self._bytes[key]
+
+    def _tried(self, window: tuple[int, ...]) -> int | None:
+        alive = Alive()
+        with torch.device("meta"), alive, torch.no_grad():
+            image = torch.empty((1, self._channels, *window), dtype=self._precision)
+            try:
+                logits = self._network(image)
+            except (RuntimeError, ValueError, AssertionError, TypeError, NotImplementedError):
+                return None
+        fits = isinstance(logits, torch.Tensor) and tuple(logits.shape[2:]) == window
+        return alive.peak if fits else None
+
+    def step(self, window: Sequence[int]) -> int | None:
+        """The smallest power of 2 by which every side of a window can grow; None if there is none."""
+        step = 1
+        while step <= math.gcd(_LARGEST_STEP, *window):
+            if self.bytes([side + step for side in window]) is not None:
+                return step
+            step *= 2
+        return None
+
+
+def _without_values(tensor: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
+    empty = tensor.detach().to("meta", precision if tensor.is_floating_point() else tensor.dtype)
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
