@@ -45,6 +45,11 @@ def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, backgrou
     if target.exists():
         raise OutputError(f"{target} is there already: delete it or choose another folder")
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    origin = metadata["name"]
+    adapted = _adapted(metadata, target.name, classes)
+    adapted.pop("background_colour", None)
+    if background != _BLACK:
+        adapted["background_colour"] = list(background)
     try:
         shutil.copytree(bundle / "configs", target / "configs")
         if (bundle / "LICENSE").is_file():
@@ -52,15 +57,9 @@ def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, backgrou
         (target / "docs").mkdir()
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
-    adapted = _adapted(metadata, target.name, classes)
-    adapted.pop("background_colour", None)
-    if background != _BLACK:
-        adapted["background_colour"] = list(background)
     write_text(target / "configs" / "metadata.json", json.dumps(adapted, indent=2, ensure_ascii=False) + "\n")
     listed = "\n".join(f"- {each.value}: {each.name}" for each in classes)
-    write_text(
-        target / "docs" / "README.md", f"# {target.name}\n\nAdapted from {metadata['name']}. Classes:\n\n{listed}\n"
-    )
+    write_text(target / "docs" / "README.md", f"# {target.name}\n\nAdapted from {origin}. Classes:\n\n{listed}\n")
 
 
 def _adapted(metadata: dict[str, Any], name: str, classes: Sequence[LabelClass]) -> dict[str, Any]:

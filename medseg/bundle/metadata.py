@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from medseg.errors import BundleError
 from medseg.types import CodedTerm, Colour, LabelClass
+
+
+def check_metadata(path: Path) -> None:
+    """Read a bundle's `metadata.json` for what every command needs of it.
+
+    Raises:
+        BundleError: if it is no JSON, or has no name, classes or format of the input image.
+    """
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        image = metadata["network_data_format"]["inputs"]["image"]
+        missing = [key for key in ("num_channels", "channel_def", "spatial_shape") if key not in image]
+        missing += [key for key in ("name", "version") if key not in metadata]
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: no JSON that can be read: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{path}: {error!r}: expected 'network_data_format::inputs::image'") from error
+    if missing:
+        raise BundleError(f"{path}: no '{missing[0]}', which every bundle has")
+    label_classes(metadata)
 
 
 def label_classes(metadata: Mapping[str, Any]) -> tuple[LabelClass, ...]:

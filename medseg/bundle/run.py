@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from medseg.bundle.check import UnknownId, load_config, unknown_ids, where_given
+from medseg.bundle.component_errors import component_error
+from medseg.bundle.metadata import check_metadata
 from medseg.errors import BundleError, ConfigError, user_error_in
 from medseg.shipped import shipped
 
@@ -18,11 +20,13 @@ def find_bundle(name: str | Path) -> Path:
     """The folder of a bundle, given by path or, for those that medseg ships, by name.
 
     Raises:
-        BundleError: if there is none, naming those that there are.
+        BundleError: if there is none, naming those that there are, or its metadata.json cannot be used.
     """
     known = shipped("bundles")
     for folder in (Path(name), known / str(name)):
-        if (folder / "configs" / "metadata.json").is_file():
+        metadata = folder / "configs" / "metadata.json"
+        if metadata.is_file():
+            check_metadata(metadata)
             return folder
     names = ", ".join(sorted(each.name for each in known.iterdir() if each.is_dir())) if known.is_dir() else "none"
     raise BundleError(f"{name}: no bundle there (no configs/metadata.json); medseg ships: {names}")
@@ -61,7 +65,8 @@ def run_bundle(
         run_id: the list of expressions to run.
 
     Raises:
-        ConfigError: naming the first unknown id, where it was given, and the nearest valid id.
+        ConfigError: naming the first unknown id, where it was given, and the nearest valid id; or the component
+            that could not be built with, or applied by, the values that it was given.
         MedsegError: whatever the run itself raises.
     """
     overrides = dict(overrides or {})
@@ -78,7 +83,7 @@ def run_bundle(
             workflow.run()
             workflow.finalize()
         except Exception as error:
-            mine = user_error_in(error)
+            mine = user_error_in(error) or component_error(error)
             if mine is None or mine is error:
                 raise
             raise mine from error  # out of MONAI's wrapping

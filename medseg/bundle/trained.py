@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medseg.bundle.check import load_config
 from medseg.errors import BundleError
 
 
@@ -21,7 +22,8 @@ def trained(bundle_root: str, checkpoint: str | Sequence[str] | None = None) -> 
     (its dataset, say) is touched.
 
     Raises:
-        BundleError: if the bundle has no such config.
+        BundleError: if the bundle has no such config, or the weights are of another bundle.
+        ConfigError: if the config cannot be read.
     """
     from monai.bundle import ConfigParser
 
@@ -32,8 +34,21 @@ def trained(bundle_root: str, checkpoint: str | Sequence[str] | None = None) -> 
     if checkpoint is not None and not isinstance(checkpoint, str):
         checkpoint = checkpoint[0]
     of_run = Path(checkpoint).parent.parent / "config.yaml" if checkpoint is not None else own
+    source = of_run if of_run.is_file() else own
+    config = load_config(source)
+    metadata = load_config(configs / "metadata.json")
+    _check(config, metadata, source)
     parser = ConfigParser()
-    parser.read_config(str(of_run if of_run.is_file() else own))
-    parser.read_meta(str(configs / "metadata.json"))
+    parser.read_config(config)
+    parser.read_meta(metadata)
     parser["bundle_root"] = bundle_root
     return parser
+
+
+def _check(config: Mapping[str, Any], metadata: Mapping[str, Any], source: Path) -> None:
+    missing = [id for id in ("network_def", "preprocessing", "inferer") if id not in config]
+    if missing:
+        raise BundleError(f"{source}: no id '{missing[0]}'; it is no config of a training: train again, or delete it")
+    of_bundle, name = config.get("bundle"), metadata.get("name")
+    if of_bundle is not None and of_bundle != name:
+        raise BundleError(f"{source}: the weights beside it are of the bundle '{of_bundle}', not of '{name}'")

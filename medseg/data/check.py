@@ -20,7 +20,9 @@ _MOST_READERS = 8
 _HINT = "; is it a black and white mask? give the bundle a label_reader of the coding 'white'"
 
 
-def check_cases(cases: Sequence[Case], *, class_names: Mapping[int, str], coding: LabelCoding | None = None) -> None:
+def check_cases(
+    cases: Sequence[Case], *, class_names: Mapping[int, str], coding: LabelCoding | None = None
+) -> set[str]:
     """Read every label and every image's header, and raise when a case could not be trained on.
 
     A label's values must be 0 (background) or a key of `class_names`; a float within 1e-3 of one
@@ -31,6 +33,9 @@ def check_cases(cases: Sequence[Case], *, class_names: Mapping[int, str], coding
         class_names: value -> name of the foreground.
         coding: how label files tell the classes; None for whole numbers.
 
+    Returns:
+        The names of the cases whose label is empty: background only.
+
     Raises:
         DatasetError: names the first offending file, what was found and expected, and how many
             other cases have problems.
@@ -38,15 +43,16 @@ def check_cases(cases: Sequence[Case], *, class_names: Mapping[int, str], coding
     readers = min(_MOST_READERS, os.cpu_count() or 1)
     with ThreadPoolExecutor(readers, thread_name_prefix="check") as pool:
         answers = list(pool.map(partial(_problem, class_names=class_names, coding=coding), cases))
-    problems = [answer for answer in answers if answer is not None]
+    problems = [answer for answer in answers if isinstance(answer, str)]
     if problems:
         others = len(problems) - 1
         more = f" ({others} other case{'s have' if others > 1 else ' has'} problems too)" if others else ""
         raise DatasetError(problems[0] + more)
+    return {case.name for case, empty in zip(cases, answers, strict=True) if empty}
 
 
-def _problem(case: Case, *, class_names: Mapping[int, str], coding: LabelCoding | None) -> str | None:
-    """What is wrong with one case, in words, or None."""
+def _problem(case: Case, *, class_names: Mapping[int, str], coding: LabelCoding | None) -> str | bool:
+    """What is wrong with one case, in words; else whether its label is empty."""
     if case.label is None:
         return f"case {case.name} has no label"
     try:
@@ -64,7 +70,7 @@ def _problem(case: Case, *, class_names: Mapping[int, str], coding: LabelCoding 
     found = wrong_classes(label, case.label, class_names)
     if found is None and observed is not None:
         found = wrong_classes(observed, case.observer, class_names)
-    return found
+    return found or not (label.array > 0.5).any()
 
 
 def wrong_classes(label: Image, path: object, class_names: Mapping[int, str]) -> str | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
 
 from medseg.bundle.metadata import class_names
 from medseg.data.check import check_cases
@@ -15,7 +13,7 @@ from medseg.data.datalist import Case, find_cases
 from medseg.data.fingerprint import fingerprint
 from medseg.data.folds import Folds
 from medseg.errors import ConfigError, DatasetError
-from medseg.images import LabelCoding, needs_grid, read_geometry, read_label_parts
+from medseg.images import needs_grid
 
 if TYPE_CHECKING:  # importing MONAI takes seconds
     from medseg.images.reader import LabelReader
@@ -64,15 +62,20 @@ def load_split(
     """
     found = [case for case in _found(dataset_dir) if case.subset == "training"]
     cases = _few(found, max_cases)
-    _check(cases, metadata, label_reader)
+    empty = _check(cases, metadata, label_reader)
     sides = (folds or Folds()).of(found, fold)  # of all: a quick try must not train on cases that are set aside
     taken = {case.name for case in cases}
     training, validation = ([case for case in side if case.name in taken] for side in sides)
     for purpose, kept, side in zip(("train", "validate"), (training, validation), sides, strict=True):
         if side and not kept:
             raise DatasetError(f"max_cases {max_cases} leaves no case to {purpose} on: take more")
+    if all(case.name in empty for case in training):
+        raise DatasetError(
+            f"{dataset_dir}: the labels of all {len(training)} training cases hold background only, so there is "
+            "nothing to learn; does the bundle's label_reader fit them?"
+        )
     if max_empty is not None:
-        training = _fewer_empty(training, max_empty, label_reader)
+        training = _fewer_empty(training, max_empty, empty)
     tags = {
         "dataset_fingerprint": fingerprint(cases),
         "fold": str(fold),
@@ -115,20 +118,15 @@ def load_labelled(
     return [_labelled(case) for case in cases]
 
 
-def _fewer_empty(cases: list[Case], share: float, label_reader: LabelReader | None) -> list[Case]:
-    """The cases with a label and, evenly spaced, as many without as make up `share` of all at most."""
-    coding = label_reader.coding if label_reader else None
-    empty = [case for case in cases if not _label_of(case, coding).any()]
+def _fewer_empty(cases: list[Case], share: float, without: Collection[str]) -> list[Case]:
+    """The cases with a label and, evenly spaced, as many `without` as make up `share` of all at most."""
+    empty = [case for case in cases if case.name in without]
     room = int(share / (1 - share) * (len(cases) - len(empty))) if share < 1 else len(empty)
     if len(empty) <= room:
         return cases
     kept = {empty[index * len(empty) // room].name for index in range(room)}
     dropped = {case.name for case in empty} - kept
     return [case for case in cases if case.name not in dropped]
-
-
-def _label_of(case: Case, coding: LabelCoding | None) -> NDArray[Any]:
-    return read_label_parts(_labels(case), grid=read_geometry(case.images[0]), coding=coding).array
 
 
 def _side(rule: Folds, cases: Sequence[Case], fold: int | str, side: str) -> list[Case]:
@@ -139,6 +137,8 @@ def _side(rule: Folds, cases: Sequence[Case], fold: int | str, side: str) -> lis
 
 
 def _few(cases: list[Case], most: int | None) -> list[Case]:
+    if most is not None and (not isinstance(most, int) or most < 1):
+        raise ConfigError(f"max_cases {most!r}: give a whole number of at least 1, or null for all")
     if most is None or len(cases) <= most:
         return cases
     return [cases[index * len(cases) // most] for index in range(most)]
@@ -150,8 +150,8 @@ def _found(dataset_dir: str | None) -> list[Case]:
     return find_cases(dataset_dir)
 
 
-def _check(cases: Sequence[Case], metadata: Mapping[str, Any], label_reader: LabelReader | None) -> None:
-    check_cases(cases, class_names=class_names(metadata), coding=label_reader.coding if label_reader else None)
+def _check(cases: Sequence[Case], metadata: Mapping[str, Any], label_reader: LabelReader | None) -> set[str]:
+    return check_cases(cases, class_names=class_names(metadata), coding=label_reader.coding if label_reader else None)
 
 
 def _labelled(case: Case) -> Entry:

@@ -80,14 +80,16 @@ def split(
         ConfigError: `folds` is less than 2, or `fold` is not one of 0 ... folds - 1.
         DatasetError: there are fewer groups than folds.
     """
-    if folds < 2:
-        raise ConfigError(f"folds is {folds}: expected 2 or more")
+    if not isinstance(folds, int) or folds < 2:
+        raise ConfigError(f"folds is {folds!r}: expected a whole number, 2 or more")
     _check_fold(fold, folds)
     ordered = sorted(cases, key=lambda case: (_group_of(case.name, group), case.name))
     groups = [list(each) for _, each in groupby(ordered, key=lambda case: _group_of(case.name, group))]
     if len(groups) < folds:
-        what = f"{len(cases)} cases" if group is None else f"{len(groups)} groups of cases"
-        raise DatasetError(f"{what} cannot be split into {folds} folds: set folds to fewer")
+        what = "cases" if group is None else "groups of cases"
+        raise DatasetError(
+            f"{len(groups)} {what} cannot be split into {folds} folds: set folds to fewer, or fold to 'all'"
+        )
     start, stop = (len(groups) * edge // folds for edge in (int(fold), int(fold) + 1))
     sides = ([*groups[:start], *groups[stop:]], groups[start:stop])
     training, validation = (sorted(chain.from_iterable(side), key=lambda case: case.name) for side in sides)
@@ -100,7 +102,7 @@ def _group_of(case: str, pattern: str | None) -> str:
     try:
         found = re.search(pattern, case)
         return (found.group(1) if found else None) or case
-    except (re.error, IndexError) as error:
+    except (re.error, IndexError, TypeError) as error:
         raise ConfigError(f"folds: group {pattern!r}: {error}; expected a pattern with a group in (...)") from error
 
 

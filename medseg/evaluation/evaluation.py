@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import DatasetError
+from medseg.errors import ConfigError, DatasetError
 from medseg.files import write_text
 from medseg.metrics import ClassScore, ClassSummary, score_case, summarise
 
@@ -25,6 +26,9 @@ class Evaluation:
         class_names: value -> name of the classes to score.
         tolerance_mm: of the surface Dice.
         regions: name -> the class values that make up a region, scored as one more class.
+
+    Raises:
+        ConfigError: for a tolerance that is none.
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class Evaluation:
     ) -> None:
         self._class_names = dict(class_names)
         self._regions = dict(regions or {})
+        if not isinstance(tolerance_mm, int | float) or not 0 <= tolerance_mm < math.inf:
+            raise ConfigError(f"surface_tolerance_mm {tolerance_mm!r}: give a number of mm, 0 or more")
         self._tolerance_mm = float(tolerance_mm)
         self._scores: dict[str, list[ClassScore]] = {}
         self._failed: dict[str, str] = {}

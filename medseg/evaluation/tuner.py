@@ -65,13 +65,17 @@ class Tuner(Evaluator):
         others: as of `Evaluator`; `checkpoint` must be given.
 
     Raises:
-        ConfigError: without a checkpoint.
-        MedsegError: from `run`, if no case could be segmented.
+        ConfigError: without a checkpoint or with several, or for sizes that are none.
+        MedsegError: from `run`, if no case could be segmented, or none holds any class.
     """
 
     def __init__(self, *, sizes: Sequence[int] = _SIZES, chosen_on: str = "", **others: Any) -> None:
         if others.get("checkpoint") is None:
             raise ConfigError("no checkpoint to choose thresholds for: use --checkpoint OUTPUT_DIR/models/model.pt")
+        if not isinstance(others["checkpoint"], str):
+            raise ConfigError("several checkpoints: thresholds are chosen for one; give one --checkpoint")
+        if isinstance(sizes, str) or not all(isinstance(size, int) and size >= 0 for size in sizes):
+            raise ConfigError(f"sizes {sizes!r}: expected whole numbers of pixels such as [0, 10, 100]")
         super().__init__(**others)
         self.keep_probabilities = True
         self._checkpoint = Path(others["checkpoint"])
@@ -92,6 +96,8 @@ class Tuner(Evaluator):
         """Choose, write, and tell what it brought."""
         if not self._seen:
             raise MedsegError("no case could be segmented, so nothing was chosen")
+        if not any(seen.label.any() for seen in self._seen):
+            raise MedsegError(f"the labels of all {len(self._seen)} cases are empty, so nothing was chosen")
         before = self._f_scores(Decision())
         decision = self._with_thresholds(before)
         decision = self._with_sizes(decision)

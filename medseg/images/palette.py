@@ -104,6 +104,7 @@ def mask_labels(image: Image, *, foreground: Literal["white", "black"] = "white"
     palette = Palette(
         (PaletteEntry(black, names[black], (0, 0, 0)), PaletteEntry(white, names[white], (255, 255, 255)))
     )
+    _check_mask(image, array)
     return labels_from_picture(replace(image, array=array), palette=palette, tolerance=tolerance)
 
 
@@ -166,6 +167,20 @@ def _nearest(rgb: NDArray[np.float64], known: NDArray[np.float64]) -> tuple[NDAr
         nearest[far < distance] = n
         distance = np.minimum(far, distance)
     return nearest, distance
+
+
+def _check_mask(image: Image, array: NDArray[Any]) -> None:
+    """Dark areas without any white, as of the values 0 and 7, are class values: not a mask that is all black."""
+    if array.dtype.kind not in "iu" or array.max(initial=0) >= (128 << 8 if array.dtype == np.uint16 else 128):
+        return
+    packed = _packed(replace(image, array=array))
+    blocks = _counts(packed[_block_starts(packed)])
+    dark = [value for value, count in _counts(packed).items() if value and _fills(count, blocks.get(value, 0))]
+    if dark:
+        raise ImageError(
+            f"{image.path}: no black and white mask: nothing in it is white, and {_unpacked(dark[0])} fills areas; "
+            "are these class values? give the bundle a label_reader of the coding 'values'"
+        )
 
 
 def _check_off(image: Image, packed: NDArray[Any], colours: NDArray[Any], counts: NDArray[Any]) -> None:

@@ -239,7 +239,7 @@ class Predictor(SupervisedEvaluator):
             scan, affine = Scan.of(data["image"]), data["image"].affine
         with stages("preprocess"):
             data = transform(data, start=1)
-            self._check_channels(entry, len(data["image"]))
+            self._check_input(entry, data["image"])
         seen = plain_tensor(data["image"], self.state.device)
         with stages("restore"), torch.no_grad():  # takes turns with the network
             pieces = stages.each("network", pieces_of(self.inferer, seen, self.network))
@@ -303,8 +303,11 @@ class Predictor(SupervisedEvaluator):
             if folder in (place, place.parent) and not (place.is_dir() and place != folder):
                 raise OutputError(f"output_dir {self.output_dir}: holds the scans themselves; choose another folder")
 
-    def _check_channels(self, entry: Mapping[str, Any], found: int) -> None:
-        expected = self._input["num_channels"]
+    def _check_input(self, entry: Mapping[str, Any], image: torch.Tensor) -> None:
+        found, dims = len(image), image.ndim - 1
+        expected, its_dims = self._input["num_channels"], len(self._input.get("spatial_shape", image.shape[1:]))
+        if dims != its_dims:
+            raise ImageError(f"{entry['image']}: has {dims} dimensions; this bundle takes images of {its_dims}")
         if found != expected:
             what = ", ".join(self._input["channel_def"].values())
             raise ImageError(f"{entry['image']}: has {found} channels; this bundle takes {expected}: {what}")

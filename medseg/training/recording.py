@@ -68,6 +68,7 @@ class Recording:
     def _start(self, trainer: Engine) -> None:
         workflow = running_workflow()
         config = {k: v for k, v in workflow.parser.get().items() if k != "_meta_"} if workflow else {}
+        config = {"bundle": str(self._metadata.get("name")), **config}  # which `bundle.trained` looks at
         write_text(self._output_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False))
         public = public_config(config)
         self._tracker = Tracker.start(

@@ -33,6 +33,7 @@ from medseg.training.checkpoint import BestAndLast
 from medseg.training.prepare import at_least_one, leave_processes, rank, world_size
 from medseg.training.progress import Progress
 from medseg.training.recording import Recording
+from medseg.training.refusal import told_of_batch
 from medseg.training.survey import Survey
 from medseg.training.validation import KEY_METRIC, Validator
 
@@ -102,6 +103,8 @@ class Trainer(SupervisedTrainer):
         preprocessing: Compose | None = None,
     ) -> None:
         at_least_one(max_epochs=max_epochs, batch_size=batch_size, val_interval=val_interval)
+        if epoch_length is not None:
+            at_least_one(epoch_length=epoch_length)
         device = check_device(device)
         self._precision = pick_precision(device, precision)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
@@ -177,9 +180,10 @@ class Trainer(SupervisedTrainer):
         image, label = (plain_tensor(batch[key], self.state.device) for key in (Keys.IMAGE, Keys.LABEL))
         self.network.train()
         self.optimizer.zero_grad()
-        with autocast(self.state.device, self._precision):
-            output = self.inferer(image, self.network)
-        loss = self._loss(output, label)
+        with told_of_batch(image):
+            with autocast(self.state.device, self._precision):
+                output = self.inferer(image, self.network)
+            loss = self._loss(output, label)
         self._scaler.scale(loss).backward()
         if self._gradient_clip is not None:
             self._scaler.unscale_(self.optimizer)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from medseg.bundle.metadata import class_names
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.training.prepare import rank, world_size
+from medseg.training.refusal import told_of_batch
 
 KEY_METRIC = "val_dice"
 
@@ -109,7 +110,7 @@ class Validator(SupervisedEvaluator):
     def _segment(self, _engine: Engine, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         image, label = (plain_tensor(batch[key], self.state.device) for key in (Keys.IMAGE, Keys.LABEL))
         self.network.eval()
-        with torch.no_grad(), autocast(self.state.device, self._precision):
+        with told_of_batch(image), torch.no_grad(), autocast(self.state.device, self._precision):
             logits = self.inferer(image, self.network)
         segmentation = logits.argmax(dim=1, keepdim=True)
         if len(self.shown) < self._show:

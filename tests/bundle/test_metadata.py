@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from medseg.bundle import class_colours, class_names, label_classes
 from medseg.bundle.metadata import label_regions
+from medseg.bundle.run import find_bundle
 from medseg.errors import BundleError
 from medseg.types import CodedTerm, LabelClass
 
@@ -73,3 +75,22 @@ def test_region_has_the_label_values_of_its_classes() -> None:
 def test_region_that_fits_no_classes_is_named(regions: dict[str, Any], message: str) -> None:
     with pytest.raises(BundleError, match=rf"^metadata\.json: {message}[^\n]*\['liver', 'spleen'\]$"):
         label_regions(METADATA | {"regions": regions})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"metadata\.json: no JSON that can be read"),
+        ("{}", r"metadata\.json: KeyError\('network_data_format'\)"),
+        ("[]", r"metadata\.json: TypeError"),
+        (
+            '{"network_data_format": {"inputs": {"image": {}}}}',
+            r"metadata\.json: no 'num_channels', which every bundle",
+        ),
+    ],
+)
+def test_bundle_whose_metadata_cannot_be_used_is_named_before_all_else(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "metadata.json").write_text(text)
+    with pytest.raises(BundleError, match=message):
+        find_bundle(tmp_path)

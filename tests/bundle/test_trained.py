@@ -10,9 +10,14 @@ import yaml
 
 from medseg.bundle.run import find_bundle
 from medseg.bundle.trained import trained
-from medseg.errors import BundleError
+from medseg.errors import BundleError, MedsegError
 
-OWN = {"width": 4, "network_def": {"_target_": "torch.nn.Linear", "in_features": "@width", "out_features": 2}}
+OWN = {
+    "width": 4,
+    "network_def": {"_target_": "torch.nn.Linear", "in_features": "@width", "out_features": 2},
+    "preprocessing": {"_target_": "Compose", "transforms": []},
+    "inferer": {"_target_": "SimpleInferer"},
+}
 
 
 @pytest.fixture
@@ -50,6 +55,26 @@ def test_without_a_run_the_bundles_own_config_counts(bundle: Path, tmp_path: Pat
     parser = trained(str(bundle), checkpoint)
     assert parser.get_parsed_content("network_def").in_features == 4
     assert parser["bundle_root"] == str(bundle)
+
+
+def test_weights_of_another_bundle_are_refused(bundle: Path, tmp_path: Path) -> None:
+    checkpoint = run_of(tmp_path / "run", OWN | {"bundle": "vessels"})
+    with pytest.raises(
+        BundleError, match=r"run/config\.yaml: the weights beside it are of the bundle 'vessels', not of"
+    ):
+        trained(str(bundle), checkpoint)
+    assert trained(str(bundle), run_of(tmp_path / "mine", OWN | {"bundle": "mine"}))["width"] == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [", "cannot be read as a config"), ("- 1", "cannot be read as a config"), ("a: 1", "no id 'network_def'")],
+)
+def test_config_beside_the_weights_that_is_none_is_named(bundle: Path, tmp_path: Path, text: str, message: str) -> None:
+    checkpoint = run_of(tmp_path / "run", {})
+    (tmp_path / "run" / "config.yaml").write_text(text)
+    with pytest.raises(MedsegError, match=rf"run/config\.yaml: {message}"):
+        trained(str(bundle), checkpoint)
 
 
 def test_nothing_of_the_training_is_built(bundle: Path) -> None:

@@ -103,6 +103,30 @@ def test_empty_labels_stay_among_the_validation_cases(tmp_path: Path) -> None:
     assert found.tags["training_cases"] == "4"
 
 
+def test_training_cases_without_any_structure_are_refused(tmp_path: Path) -> None:
+    make(tmp_path, full=1, empty=9)
+    for share in (None, 0.4):
+        with pytest.raises(DatasetError, match=r"the labels of all 8 training cases hold background only"):
+            split(tmp_path, fold=0, max_empty=share)
+        assert len(split(tmp_path, fold=4, max_empty=share).training) > 0
+    assert len(labelled(tmp_path, fold=4)) == 2, "measuring on empty ones is another matter"
+
+
+def test_values_that_the_coding_does_not_take_are_no_structure(tmp_path: Path) -> None:
+    make(tmp_path, full=10, white=3)
+    with pytest.raises(DatasetError, match=r"hold background only.*does the bundle's label_reader fit them\?$"):
+        split(tmp_path, label_reader=LabelReader({"take": {7: 1}}))
+    assert len(split(tmp_path, label_reader=LabelReader({"take": {3: 1}})).training) == 8
+
+
+@pytest.mark.parametrize("most", [0, -1, "abc", 1.5])
+def test_number_of_cases_that_is_none_is_refused(tmp_path: Path, most: Any) -> None:
+    make(tmp_path, full=5)
+    for load in (split, labelled):
+        with pytest.raises(ConfigError, match=rf"^max_cases {most!r}: give a whole number of at least 1"):
+            load(tmp_path, max_cases=most)
+
+
 def test_black_mask_without_black_is_empty(tmp_path: Path) -> None:
     """What is empty is told by the coding, not by zeros in the file."""
     make(tmp_path, full=5, white=255)
@@ -141,11 +165,10 @@ def test_few_cases_of_a_fixed_split(tmp_path: Path) -> None:
     assert (numbers(found.training), numbers(found.validation)) == ([0], [2])
 
 
-@pytest.mark.parametrize("most", [0, 1])
-def test_so_few_cases_that_a_side_has_none_are_an_error(tmp_path: Path, most: int) -> None:
+def test_so_few_cases_that_a_side_has_none_are_an_error(tmp_path: Path) -> None:
     make(tmp_path, full=10)
-    with pytest.raises(DatasetError, match=f"max_cases {most} leaves no case to "):
-        split(tmp_path, max_cases=most)
+    with pytest.raises(DatasetError, match="max_cases 1 leaves no case to "):
+        split(tmp_path, max_cases=1)
 
 
 def test_training_cases_are_evaluated_where_that_side_is_asked_for(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from medseg.errors import DatasetError, OutputError
+from medseg.errors import ConfigError, DatasetError, OutputError
 from medseg.evaluation import Evaluation
 
 LABEL = np.zeros((6, 6, 6), dtype=np.uint8)
@@ -49,6 +50,12 @@ def test_csv_has_a_row_per_case_and_class(evaluation: Evaluation, tmp_path: Path
         ("two", "spleen", "absent"),
     ]
     assert rows[1]["dice"] == ""
+
+
+@pytest.mark.parametrize("tolerance", [-1, "abc", float("nan"), float("inf")])
+def test_tolerance_that_is_none_is_refused(tolerance: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^surface_tolerance_mm .*: give a number of mm, 0 or more$"):
+        Evaluation({1: "liver"}, tolerance)
 
 
 def test_shapes_that_differ_name_the_case(evaluation: Evaluation) -> None:

@@ -196,6 +196,24 @@ def test_without_weights_there_is_nothing_to_choose_for(tmp_path: Path) -> None:
         Tuner(**labelled(cases_of(tmp_path, 120), tmp_path / "out", None))
 
 
+def test_choice_is_for_one_checkpoint_and_sizes_are_numbers(tmp_path: Path) -> None:
+    given = labelled(cases_of(tmp_path, 120), tmp_path / "out", weights(tmp_path))
+    with pytest.raises(ConfigError, match=r"^several checkpoints: thresholds are chosen for one"):
+        Tuner(**given | {"checkpoint": [given["checkpoint"]] * 2})
+    for sizes in ("abc", [1.5], [-1]):
+        with pytest.raises(ConfigError, match=r"^sizes .*: expected whole numbers of pixels"):
+            Tuner(**given, sizes=sizes)
+
+
+def test_empty_labels_choose_nothing(tmp_path: Path) -> None:
+    entries = cases_of(tmp_path, 200)
+    for entry in entries:
+        picture(Path(entry["truth"]), grey=0)
+    with pytest.raises(MedsegError, match=r"^the labels of all 2 cases are empty, so nothing was chosen$"):
+        tuned(entries, tmp_path)
+    assert not (tmp_path / "models" / "decision.json").exists()
+
+
 def test_where_no_case_could_be_segmented_nothing_is_written(tmp_path: Path) -> None:
     (entry,) = cases_of(tmp_path, 120, count=1)
     Path(entry["image"]).write_bytes(b"no picture")

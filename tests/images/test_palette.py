@@ -125,6 +125,17 @@ def test_mask_saved_as_jpeg_is_cut_at_half(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.array[:, :, 0].T, truth > 0)
 
 
+@pytest.mark.parametrize("values", [(0, 7), (0, 1, 2), (3, 100)])
+def test_class_values_are_no_mask_that_is_all_black(values: tuple[int, ...]) -> None:
+    areas = np.repeat(np.array(values, np.uint8), 36).reshape(-1, 6, 1)
+    with pytest.raises(ImageError, match=r"no black and white mask: nothing in it is white, and .* coding 'values'"):
+        mask_labels(picture(areas))
+    assert not mask_labels(picture(np.zeros((8, 8, 1), np.uint8))).array.any()
+    stray = np.zeros((8, 8, 1), np.uint8)
+    stray[1, 2] = stray[5, 5] = 9
+    assert not mask_labels(picture(stray)).array.any(), "a blend is no area"
+
+
 def test_three_greys_are_no_mask() -> None:
     with pytest.raises(ImageError, match=r"\(128, 128, 128\) fills areas"):
         mask_labels(picture(squares((0, 0, 0), (128, 128, 128), (255, 255, 255))[..., 0]))

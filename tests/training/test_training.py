@@ -250,6 +250,35 @@ def test_full_disk_is_told_before_the_first_epoch(
         train_phantom(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            {"patch_size": "abc"},
+            r"^monai\.transforms\.croppad\.\S+: cannot be applied: .*check the values that the config",
+        ),
+        ({"patch_size": [32, 32]}, r"^monai\.transforms\.croppad\.\S+: cannot be applied: "),
+        (
+            {"patch_size": [31, 31, 16]},
+            r"^the network or the loss cannot take a batch of \d x 1 channels of 31 x 31 x 16: ",
+        ),
+        (
+            {"network_def::in_channels": 2},
+            r"^the network or the loss cannot take a batch of .* 2 channels, but got 1 ch",
+        ),
+        ({"network_def::channels": [4]}, r"^monai\.networks\.nets\.unet\.UNet: cannot be built: .*check the values"),
+        ({"train::trainer::epoch_length": 0}, r"^epoch_length 0: give a whole number of at least 1$"),
+        ({"max_cases": "few"}, r"^max_cases 'few': give a whole number"),
+    ],
+)
+def test_values_that_cannot_be_trained_with_are_one_line(
+    train_phantom: Train, tmp_path: Path, overrides: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        train_phantom(tmp_path / "run", **overrides)
+    assert "\n" not in str(caught.value)
+
+
 def test_torchrun_without_its_layer_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match=r"overwrite each other's checkpoints; add the layer configs/multi_gpu\.yaml"):
