@@ -24,30 +24,30 @@ def border_weights(label: NDArray[Any], *, cell: int = 1, w0: float = 10.0, sigm
     """Pixel-wise weights of the 2015 U-Net (Ronneberger, Fischer and Brox, equation 2), for touching cells.
 
     w = w_c + w0 * exp(-(d1 + d2)^2 / (2 sigma^2)), with d1 and d2 the distances from a pixel to the nearest and
-    the second nearest cell. A cell is a component of its pixels, connected by edges (4 neighbours). Distances
-    are between centres of pixels, in pixels; inside a cell d1 is 0, so that its pixels beside a narrow gap weigh
-    more too. With fewer than two cells there is no gap, and nothing is added.
+    the second nearest cell. A cell is a component of its pixels, connected by edges (4 neighbours; in volumes by
+    faces, 6). Distances are between centres of pixels, in pixels (voxels); inside a cell d1 is 0, so that its
+    pixels beside a narrow gap weigh more too. With fewer than two cells there is no gap, and nothing is added.
 
     The paper says of w_c only that it balances the frequencies of the classes. Here each of the two, cell and
     all else, weighs the same in sum, and the mean is 1: w_c = pixels / (2 * pixels of the class). With one class
     alone it is 1.
 
     Args:
-        label: `(H, W)`, integer or boolean.
+        label: `(H, W)` or `(i, j, k)`, integer or boolean.
         cell: the label value of cells; everything else lies between them.
         w0: what a gap of no width adds.
         sigma: how fast that falls as gaps widen, in pixels.
 
     Returns:
-        `(H, W)`, float32.
+        Of the label's shape, float32.
 
     Raises:
         ConfigError: if w0 is negative or sigma not positive.
-        ValueError: if the label is not 2D.
+        ValueError: if the label has not two or three axes.
     """
     _check(w0, sigma)
-    if label.ndim != 2:
-        raise ValueError(f"label of shape {label.shape}: expected (H, W)")
+    if label.ndim not in (2, 3):
+        raise ValueError(f"label of shape {label.shape}: expected (H, W) or (i, j, k)")
     cells = label == cell
     nearest, second = _two_nearest(cells, _REACH * sigma)
     gap: NDArray[np.float32] = w0 * np.exp(-((nearest + second) ** 2) / (2 * sigma**2))
@@ -55,7 +55,7 @@ def border_weights(label: NDArray[Any], *, cell: int = 1, w0: float = 10.0, sigm
 
 
 class BorderWeightsd(MapTransform):
-    """MONAI transform that adds the map `(1, H, W)` of `border_weights` for a label `(1, H, W)`.
+    """MONAI transform that adds the map of `border_weights` for a label `(1, H, W)` or `(1, i, j, k)`, of its shape.
 
     For `medseg.losses.WeightedCrossEntropy`, after the transforms that bend the label.
 
@@ -91,8 +91,10 @@ class BorderWeightsd(MapTransform):
         weighted = dict(data)
         for key in self.key_iterator(weighted):
             label = weighted[key]
-            if label.ndim != 3 or len(label) != 1:
-                raise ConfigError(f"{key} of shape {tuple(label.shape)}: BorderWeightsd takes (1, H, W)")
+            if label.ndim not in (3, 4) or len(label) != 1:
+                raise ConfigError(
+                    f"{key} of shape {tuple(label.shape)}: BorderWeightsd takes (1, H, W) or (1, i, j, k)"
+                )
             weights = self._weights(np.asarray(label[0]))[None]
             weighted[self._output] = convert_to_dst_type(weights, label, dtype=np.float32)[0]
         return weighted

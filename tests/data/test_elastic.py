@@ -120,12 +120,51 @@ def test_place_in_the_world_and_missing_keys() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    for grid in ((3,), (3, 1), (3, 3, 3)):
-        with pytest.raises(ConfigError, match=r"^elastic grid of \[.*\] points: expected two numbers"):
+    for grid in ((3,), (3, 1), (3, 3, 1), (3, 3, 3, 3)):
+        with pytest.raises(ConfigError, match=r"^elastic grid of \[.*\] points: expected two or three numbers"):
             RandGridElasticd("image", grid=grid)
-    with pytest.raises(ConfigError, match=r"^elastic sigma -1: expected 0 pixels or more$"):
-        RandGridElasticd("image", sigma=-1)
+    for sigma in (-1, (1, -1), (1, 2, 3), float("nan")):
+        with pytest.raises(ConfigError, match=r"^elastic sigma .*: expected 0 pixels or more, one number or 2$"):
+            RandGridElasticd("image", sigma=sigma)
     with pytest.raises(ConfigError, match=r"^elastic deformation of .*\(4, 4\).*: expected one size"):
         RandGridElasticd(["a", "b"])({"a": torch.zeros(1, 4, 4), "b": torch.zeros(1, 4, 5)})
-    with pytest.raises(ConfigError, match=r"^elastic deformation of .*\(4, 4, 4\)}: expected one size, \(H, W\)$"):
+    with pytest.raises(ConfigError, match=r"^elastic deformation of .*\(4, 4, 4\)}: expected one size of 2 axes"):
         RandGridElasticd("a")({"a": torch.zeros(1, 4, 4, 4)})
+    with pytest.raises(ConfigError, match=r"^elastic deformation of .*\(4, 4\)}: expected one size of 3 axes"):
+        RandGridElasticd("a", grid=(2, 2, 2))({"a": torch.zeros(1, 4, 4)})
+
+
+def test_volume_is_sampled_where_the_displacements_point() -> None:
+    """By SciPy at place + displacement, inside of the volume."""
+    volume = torch.rand(1, 20, 24, 16, generator=torch.Generator().manual_seed(0))
+    transform = RandGridElasticd("image", grid=(3, 4, 2), sigma=(2, 2, 0.5)).set_random_state(3)
+    bent = transform({"image": volume})["image"]
+    moved = displacements(transform._vectors, (20, 24, 16)).numpy()
+    places = np.stack(np.meshgrid(*map(np.arange, (20, 24, 16)), indexing="ij")) + moved
+    expected = map_coordinates(volume[0].double().numpy(), places, order=1)
+    inside = ((places >= 0) & (places <= np.array([19, 23, 15])[:, None, None, None])).all(axis=0)
+    assert inside.mean() > 0.5 and moved.std() > 0.3
+    np.testing.assert_allclose(bent[0].numpy()[inside], expected[inside], atol=1e-5)
+
+
+def test_displacements_of_a_volume_meet_the_points_and_are_those_of_images_where_slices_are_alike() -> None:
+    vectors = np.random.default_rng(0).normal(size=(3, 3, 3, 4))
+    moved = displacements(vectors, (11, 21, 31)).numpy()
+    assert moved.shape == (3, 11, 21, 31)
+    np.testing.assert_allclose(moved[:, ::5, ::10, ::10], vectors, atol=1e-12)
+    alike = np.repeat(vectors[..., :1], 4, axis=3)
+    flat = displacements(alike[:2, ..., 0], (11, 21)).numpy()
+    np.testing.assert_allclose(
+        displacements(alike, (11, 21, 31)).numpy()[:2], flat[..., None].repeat(31, 3), atol=1e-12
+    )
+    turned = displacements(np.moveaxis(vectors, 1, 3), (21, 31, 11)).numpy()
+    np.testing.assert_allclose(np.moveaxis(turned, 3, 1), moved, atol=1e-12)
+
+
+def test_sigma_of_every_axis_is_its_own() -> None:
+    transform = RandGridElasticd("image", grid=(3, 3, 3), sigma=(8, 4, 1)).set_random_state(0)
+    drawn = []
+    for _ in range(1000):
+        transform.randomize()
+        drawn.append(transform._vectors)
+    assert np.stack(drawn).std(axis=(0, 2, 3, 4)) == pytest.approx([8, 4, 1], rel=0.02)

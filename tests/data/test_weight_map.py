@@ -49,6 +49,18 @@ def test_equals_the_formula(label: NDArray[np.int64], cell: int, w0: float, sigm
     np.testing.assert_allclose(border_weights(label, cell=cell, w0=w0, sigma=sigma), expected, rtol=1e-5, atol=1e-6)
 
 
+@given(
+    label=npst.arrays(np.int64, npst.array_shapes(min_dims=3, max_dims=3, max_side=5), elements=st.integers(0, 1)),
+    sigma=st.floats(0.3, 5),
+)
+def test_equals_the_formula_in_volumes(label: NDArray[np.int64], sigma: float) -> None:
+    """Cells hang together by faces."""
+    expected = by_formula(label, 1, 10.0, sigma)
+    np.testing.assert_allclose(border_weights(label, sigma=sigma), expected, rtol=1e-5, atol=1e-6)
+    mapped = BorderWeightsd(sigma=sigma)({"label": label[None]})["weight"]
+    np.testing.assert_allclose(mapped[0], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_cells_wider_apart_than_their_windows() -> None:
     label = np.zeros((40, 60), dtype=np.int64)
     label[3:20, 2:11], label[15:33, 14:22], label[2:5, 50:58], label[38, 59] = 1, 1, 1, 1
@@ -118,7 +130,9 @@ def test_what_does_not_fit_is_refused() -> None:
             BorderWeightsd(w0=w0, sigma=sigma)
     with pytest.raises(ConfigError, match=r"^BorderWeightsd of \['a', 'b'\]: expected one key"):
         BorderWeightsd(["a", "b"])  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"^label of shape \(2, 4, 4\): BorderWeightsd takes \(1, H, W\)$"):
+    with pytest.raises(
+        ConfigError, match=r"^label of shape \(2, 4, 4\): BorderWeightsd takes \(1, H, W\) or \(1, i, j, k\)$"
+    ):
         BorderWeightsd()({"label": torch.zeros(2, 4, 4)})
-    with pytest.raises(ValueError, match=r"^label of shape \(2, 4, 4\): expected \(H, W\)$"):
-        border_weights(np.zeros((2, 4, 4)))
+    with pytest.raises(ValueError, match=r"^label of shape \(4,\): expected \(H, W\) or \(i, j, k\)$"):
+        border_weights(np.zeros(4))
