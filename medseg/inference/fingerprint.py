@@ -49,6 +49,8 @@ class Fingerprint:
         extent: mm, by axis of the patient; of pictures, pixels along i, j.
         intensities: per channel, per percentile.
         classes: by name; one that no case has is not there.
+        confidence: see `quality.mean_confidence`; of the validation cases, by the weights that this lies beside; None
+            where nothing was validated.
     """
 
     cases: int
@@ -58,6 +60,7 @@ class Fingerprint:
     extent: tuple[Range, ...]
     intensities: tuple[tuple[Range, ...], ...]
     classes: Mapping[str, ClassFingerprint]
+    confidence: Range | None = None
 
     @classmethod
     def of(cls, cases: Sequence[CaseFacts]) -> Fingerprint:
@@ -147,6 +150,7 @@ def _from_json(content: Mapping[str, Any]) -> Fingerprint:
             )
             for name, each in content["classes"].items()
         },
+        confidence=None if content["confidence"] is None else _read_range(content["confidence"]),
     )
 
 

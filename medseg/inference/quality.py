@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from medseg.errors import ConfigError
 from medseg.inference.facts import PERCENTILES, CaseFacts, ClassFacts
@@ -34,7 +32,7 @@ class Tolerances:
         components: how many more pieces, specks not counted, than any training case had.
         brightness: by how much the rank (0 to 1) of a class's brightness in the image may lie beyond its range.
         border: a class may touch a side of the volume where more than this share of the training cases did.
-        confidence: the lowest mean probability of what was segmented.
+        confidence: by what factor the doubt (1 - mean confidence) may exceed that of every validation case.
     """
 
     spacing: float = 1.5
@@ -44,13 +42,12 @@ class Tolerances:
     components: int = 1
     brightness: float = 0.1
     border: float = 0.05
-    confidence: float = 0.8
+    confidence: float = 1.5
 
     def __post_init__(self) -> None:
-        factors = {"spacing": self.spacing, "extent": self.extent, "size": self.size}
-        for name, value in factors.items():
-            if not value >= 1:
-                raise ConfigError(f"tolerances: {name} is {value}: a factor of at least 1 is expected")
+        for name in ("spacing", "extent", "size", "confidence"):
+            if not getattr(self, name) >= 1:
+                raise ConfigError(f"tolerances: {name} is {getattr(self, name)}: a factor of at least 1 is expected")
 
     @classmethod
     def given(cls, values: Mapping[str, float] | Tolerances | None) -> Tolerances:
@@ -115,24 +112,26 @@ def judge(
         elif fingerprint is not None and trained is not None:
             unit = "mL" if case.spatial_dims == 3 else "pixels"
             reasons += (f"{name}: {reason}" for reason in _class(found, trained, fingerprint.cases, limits, unit))
-    if confidence is not None and confidence < limits.confidence:
-        reasons.append(f"the network is unsure: mean confidence {confidence:.2f}, expected {limits.confidence:.2f}")
+    if confidence is not None and fingerprint is not None and fingerprint.confidence is not None:
+        low, high = fingerprint.confidence
+        if 1 - confidence > limits.confidence * (1 - low):
+            known = f"{low:.3f} to {high:.3f}"
+            reasons.append(f"the network is unsure: mean confidence {confidence:.3f}, on validation cases {known}")
     return Verdict(tuple(reasons))
 
 
-def mean_confidence(logits: torch.Tensor, labels: NDArray[Any]) -> float | None:
+def mean_confidence(logits: torch.Tensor, labels: torch.Tensor) -> float | None:
     """The mean probability, over the segmented voxels, of the class that each was given; None where there are none.
 
     Args:
         logits: `(class, spatial...)`, the background first.
         labels: class values `(spatial...)` on the same grid.
     """
-    segmented = torch.from_numpy(labels > 0)
+    segmented = labels > 0
     if not segmented.any():
         return None
     probabilities = logits[:, segmented].float().softmax(dim=0)
-    chosen = torch.from_numpy(labels[labels > 0].astype(np.int64))
-    return float(probabilities.gather(0, chosen[None]).mean())
+    return float(probabilities.gather(0, labels[segmented].long()[None]).mean())
 
 
 def _modality(case: CaseFacts, modality: str, fingerprint: Fingerprint | None) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,9 @@ class Survey:
         preprocessing: of the bundle.
         class_names: label value -> name.
         checkpoint: of the weights.
+
+    Attributes:
+        confidences: of the validation cases, by the best weights so far; to be set as they come.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class Survey:
         self._entries = [entries[index * len(entries) // count] for index in range(count)]
         self._read = facts_reader(preprocessing, class_names)
         self._checkpoint = checkpoint
+        self._fingerprint: Fingerprint | None = None
+        self.confidences: Sequence[float] = ()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="survey", daemon=True)
 
@@ -60,6 +66,9 @@ class Survey:
         if error is not None:
             self._ended.set()
         self._thread.join()
+        if self._fingerprint is not None and self.confidences:
+            span = min(self.confidences), max(self.confidences)
+            replace(self._fingerprint, confidence=span).save(self._checkpoint)
 
     def _run(self) -> None:
         try:
@@ -69,7 +78,8 @@ class Survey:
                     return
                 facts.append(self._read(entry))
             if facts:
-                Fingerprint.of(facts).save(self._checkpoint)
+                self._fingerprint = Fingerprint.of(facts)
+                self._fingerprint.save(self._checkpoint)
         except Exception as error:  # what is for later must not end a training
             _log.warning(f"no fingerprint of the training cases: {error}")
 

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -144,7 +144,7 @@ class Trainer(SupervisedTrainer):
                 **(cases.tags if cases else {}),
             },
         )
-        self._survey: AbstractContextManager[Any] = nullcontext()
+        self._survey: Survey | None = None
         if rank() == 0 and cases is not None and preprocessing is not None:
             self._survey = Survey(cases.training, preprocessing, class_names(metadata), self.checkpoint.best_path)
         if rank() == 0:
@@ -224,6 +224,8 @@ class Trainer(SupervisedTrainer):
     def _after_validation(self, validator: Engine) -> None:
         if isinstance(self.lr_scheduler, ReduceLROnPlateau):
             self.lr_scheduler.step(validator.state.metrics[KEY_METRIC])
+        if self._survey is not None and self.checkpoint.best_epoch == self.state.epoch:
+            self._survey.confidences = list(self.validator.confidences)
 
     def result(self) -> dict[str, Any]:
         """What the run came to: best validation Dice (None without validation), its epoch, the weights' file."""
@@ -238,7 +240,7 @@ class Trainer(SupervisedTrainer):
         """Train; on the way out mark the MLflow run as what became of it."""
         previous = signal.signal(signal.SIGTERM, _terminate) if _in_main_thread() else None
         try:
-            with self._survey:
+            with self._survey or nullcontext():
                 super().run()
         except BaseException as error:
             self._recording.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")

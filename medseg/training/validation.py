@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from medseg.bundle.metadata import class_names
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
+from medseg.inference.quality import mean_confidence
 from medseg.training.prepare import rank, world_size
 from medseg.training.refusal import told_of_batch
 
@@ -63,7 +64,8 @@ class Validator(SupervisedEvaluator):
     """MONAI evaluator of label maps: sliding window under autocast, Dice per class.
 
     After a run `state.metrics` holds `val_dice` (mean over the classes that occur) and `val_dice/NAME`
-    for every class, and `shown` the first cases for a picture. `has_cases` tells whether there is anything to run.
+    for every class, `shown` the first cases for a picture, and `confidences` the mean confidence of every case in
+    which something was segmented (see `quality.mean_confidence`). `has_cases` tells whether there is anything to run.
 
     Args:
         device: where the network is.
@@ -94,6 +96,7 @@ class Validator(SupervisedEvaluator):
         self._precision = pick_precision(device, precision)
         self._show = show if rank() == 0 else 0
         self.shown: list[dict[str, NDArray[Any]]] = []
+        self.confidences: list[float] = []
         super().__init__(
             device=device,
             val_data_loader=DataLoader(dataset, batch_size=1, sampler=sampler),
@@ -104,7 +107,8 @@ class Validator(SupervisedEvaluator):
         )
         names = class_names(metadata)
         DicePerClass(names, lambda output: (output[Keys.PRED], output[Keys.LABEL])).attach(self, "dice_per_class")
-        self.add_event_handler(Events.STARTED, lambda _: self.shown.clear())
+        for kept in (self.shown, self.confidences):
+            self.add_event_handler(Events.STARTED, lambda _, kept: kept.clear(), kept)
         self.add_event_handler(Events.EPOCH_COMPLETED, self._name_metrics)
 
     def _segment(self, _engine: Engine, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -113,6 +117,8 @@ class Validator(SupervisedEvaluator):
         with told_of_batch(image), torch.no_grad(), autocast(self.state.device, self._precision):
             logits = self.inferer(image, self.network)
         segmentation = logits.argmax(dim=1, keepdim=True)
+        confidence = mean_confidence(logits[0], segmentation[0, 0])
+        self.confidences += [] if confidence is None else [confidence]
         if len(self.shown) < self._show:
             seen = image.mean(dim=1, keepdim=True) if image.ndim == 4 else image  # colours as one grey
             arrays = {"image": seen, "label": label, "segmentation": segmentation}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def case(size: float, *, modality: str = "CT", spleen: bool = True) -> CaseFacts
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     fingerprint = Fingerprint.of([case(100), case(250, modality=""), case(0, spleen=False)])
+    fingerprint = replace(fingerprint, confidence=(0.9, 0.95))
     fingerprint.save(tmp_path / "model.pt")
     assert fingerprint_beside(tmp_path / "model.pt", CLASSES) == fingerprint
     assert fingerprint_beside([str(tmp_path / "model.pt"), "other.pt"], CLASSES) == fingerprint

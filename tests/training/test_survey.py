@@ -51,7 +51,7 @@ def test_fingerprint_names_no_case_and_no_place(phantom: Path, tmp_path: Path) -
     text = (tmp_path / "fingerprint.json").read_text()
     assert "case_" not in text and str(phantom) not in text and "nii" not in text
     assert set(json.loads(text)) == {
-        "cases", "spatial_dims", "modalities", "spacing", "extent", "intensities", "classes",
+        "cases", "spatial_dims", "modalities", "spacing", "extent", "intensities", "classes", "confidence",
     }  # fmt: skip
 
 
@@ -83,6 +83,7 @@ def test_training_leaves_its_fingerprint_beside_the_weights_in_mlflow_and_in_the
     trainer = train_phantom(tmp_path / "run", max_epochs=1)
     fingerprint = fingerprint_beside(trainer.checkpoint.best_path, label_classes(METADATA))
     assert fingerprint is not None and fingerprint.cases == 5  # of six, one validates
+    assert fingerprint.confidence is not None and 0 < fingerprint.confidence[0] <= fingerprint.confidence[1] <= 1
     run_id = trainer.result()["mlflow_run"]
     logged = {each.path for each in mlflow.MlflowClient(tracking_uri).list_artifacts(run_id, "model")}
     assert logged == {"model/model.pt", "model/fingerprint.json"}
