@@ -1,4 +1,4 @@
-"""Folders of images and labels: the list of cases, the check, the folds and the fingerprint.
+"""Folders of images and labels: the list of cases, the check, the folds and the digest.
 
 The synthetic dataset is imported by its own name, `from medseg.data.phantom import make_phantom`, and so are the
 MONAI transforms, `medseg.data.weight_map.BorderWeightsd` and `medseg.data.elastic.RandGridElasticd`: importing MONAI
@@ -9,7 +9,7 @@ from medseg.bundle.parts import takes_parts
 from medseg.data.check import check_cases
 from medseg.data.datalist import Case, find_cases
 from medseg.data.dataset import Split, load_labelled, load_split
-from medseg.data.fingerprint import fingerprint
+from medseg.data.digest import digest
 from medseg.data.folds import Folds, split
 
 _PARTS = {
@@ -31,8 +31,8 @@ __all__ = [
     "bundle_labelled",
     "bundle_split",
     "check_cases",
+    "digest",
     "find_cases",
-    "fingerprint",
     "load_labelled",
     "load_split",
     "split",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from medseg.bundle.metadata import class_names
 from medseg.data.check import check_cases
 from medseg.data.datalist import Case, find_cases
-from medseg.data.fingerprint import fingerprint
+from medseg.data.digest import digest
 from medseg.data.folds import Folds
 from medseg.errors import ConfigError, DatasetError
 from medseg.images import needs_grid
@@ -77,7 +77,7 @@ def load_split(
     if max_empty is not None:
         training = _fewer_empty(training, max_empty, empty)
     tags = {
-        "dataset_fingerprint": fingerprint(cases),
+        "dataset_fingerprint": digest(cases),
         "fold": str(fold),
         "training_cases": str(len(training)),
         "validation_cases": str(len(validation)),

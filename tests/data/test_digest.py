@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medseg.data import Case, find_cases, fingerprint
+from medseg.data import Case, digest, find_cases
 
 
 @pytest.fixture
@@ -25,27 +25,27 @@ def test_it_is_short_and_the_same_for_the_same_files_anywhere(dataset: Path, tmp
 
     first, second = find_cases(dataset), find_cases(tmp_path / "two")
 
-    assert fingerprint(first) == fingerprint(second) == fingerprint(first[::-1])
-    assert len(fingerprint(first)) == 16
+    assert digest(first) == digest(second) == digest(first[::-1])
+    assert len(digest(first)) == 16
 
 
 @pytest.mark.parametrize("file", ["images/b.nii", "labels/a.nii", "images/a/2.dcm"])
 def test_one_changed_byte_changes_it(dataset: Path, file: str) -> None:
-    before = fingerprint(find_cases(dataset))
+    before = digest(find_cases(dataset))
     content = bytearray((dataset / file).read_bytes())
     content[-1] ^= 1
     (dataset / file).write_bytes(content)
 
-    assert fingerprint(find_cases(dataset)) != before
+    assert digest(find_cases(dataset)) != before
 
 
 def test_a_changed_size_changes_it_beyond_the_first_mebibyte(dataset: Path) -> None:
     image = dataset / "images/b.nii"
     image.write_bytes(bytes(3 << 20))
-    before = fingerprint(find_cases(dataset))
+    before = digest(find_cases(dataset))
     image.write_bytes(bytes((3 << 20) + 1))
 
-    assert fingerprint(find_cases(dataset)) != before
+    assert digest(find_cases(dataset)) != before
 
 
 def test_a_changed_name_or_list_changes_it(dataset: Path) -> None:
@@ -53,4 +53,4 @@ def test_a_changed_name_or_list_changes_it(dataset: Path) -> None:
     renamed = [cases[0], Case("c", cases[1].images, cases[1].label)]
     unlabelled = [cases[0], Case("b", cases[1].images, None)]
 
-    assert len({fingerprint(each) for each in (cases, cases[:1], renamed, unlabelled)}) == 4
+    assert len({digest(each) for each in (cases, cases[:1], renamed, unlabelled)}) == 4

@@ -12,7 +12,7 @@ _HEAD_BYTES = 1 << 20
 _HEX_DIGITS = 16
 
 
-def fingerprint(cases: Iterable[Case]) -> str:
+def digest(cases: Iterable[Case]) -> str:
     """16 hexadecimal digits (SHA-256) that change when a case is added, renamed, or its files change.
 
     Hashed are the names of the cases and, of every file, its size and its first MiB: enough to tell
@@ -22,18 +22,18 @@ def fingerprint(cases: Iterable[Case]) -> str:
     Raises:
         OSError: a file cannot be read.
     """
-    digest = hashlib.sha256()
+    hashed = hashlib.sha256()
     for case in sorted(cases, key=lambda case: case.name):
-        _add(digest, f"case {case.name}")
+        _add(hashed, f"case {case.name}")
         labels = (case.label, *case.more_labels)
         paths = [*(("image", path) for path in case.images), *(("label", path) for path in labels)]
         for role, path in paths:
             for file in _files(path):
                 with file.open("rb") as stream:
                     head = stream.read(_HEAD_BYTES)
-                _add(digest, f"{role} {file.stat().st_size} {len(head)}")
-                digest.update(head)
-    return digest.hexdigest()[:_HEX_DIGITS]
+                _add(hashed, f"{role} {file.stat().st_size} {len(head)}")
+                hashed.update(head)
+    return hashed.hexdigest()[:_HEX_DIGITS]
 
 
 def _add(digest: hashlib._Hash, text: str) -> None:
