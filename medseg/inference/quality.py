@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -144,14 +144,16 @@ def _modality(case: CaseFacts, modality: str, fingerprint: Fingerprint | None) -
 
 
 def _image(case: CaseFacts, fingerprint: Fingerprint, limits: Tolerances, *, is_ct: bool) -> Iterator[str]:
-    axes = _AXES if case.spatial_dims == 3 else _PICTURE_AXES
-    for axis, mine, known in zip(axes, case.spacing, fingerprint.spacing, strict=False):
-        if _beyond(mine, known, limits.spacing):
-            yield f"voxels are {mine:.3g} mm {axis}, those of the training cases {_words(known)} mm"
     unit = "mm" if case.spatial_dims == 3 else "pixels"
-    for axis, mine, known in zip(axes, case.extent, fingerprint.extent, strict=False):
-        if _beyond(mine, known, limits.extent):
-            yield f"the image is {mine:.0f} {unit} {axis}, the training cases {_words(known)} {unit}"
+    for what, mine, known, factor in (
+        ("voxels are", case.spacing, fingerprint.spacing, limits.spacing),
+        ("the image is", case.extent, fingerprint.extent, limits.extent),
+    ):
+        axes = zip(_AXES if case.spatial_dims == 3 else _PICTURE_AXES, mine, known, strict=False)
+        odd = [(axis, length, span) for axis, length, span in axes if _beyond(length, span, factor)]
+        if odd:
+            lengths = _listed(f"{_number(length)} {unit} {axis}" for axis, length, _ in odd)
+            yield f"{what} {lengths}, in the training cases {_listed(f'{_words(span)} {unit}' for *_, span in odd)}"
     if is_ct:
         yield from _hounsfield(case, fingerprint, limits)
 
@@ -181,7 +183,7 @@ def _class(found: ClassFacts, trained: ClassFingerprint, cases: int, limits: Tol
         yield f"in {found.components} pieces, the training cases had {_words(trained.components)}"
     cut = [side for side in found.sides if trained.sides.get(side, 0) <= limits.border * cases]
     if cut:
-        yield f"touches the {' and the '.join(cut)} border of the image, so part of it may be missing"
+        yield f"touches the {_listed(cut)} border of the image, so part of it may be missing"
     for mine, (low, high) in zip(found.brightness, trained.brightness, strict=False):
         if not low - limits.brightness <= mine <= high + limits.brightness:
             yield (
@@ -192,6 +194,11 @@ def _class(found: ClassFacts, trained: ClassFingerprint, cases: int, limits: Tol
 
 def _beyond(value: float, known: Range, factor: float) -> bool:
     return not known[0] / factor <= value <= known[1] * factor
+
+
+def _listed(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _words(known: Range) -> str:

@@ -57,7 +57,7 @@ def test_case_a_little_beyond_the_training_cases_is_accepted() -> None:
         (with_spleen(components=5), "spleen: in 5 pieces, the training cases had 1"),
         (
             with_spleen(sides=("left", "inferior")),
-            "spleen: touches the left and the inferior border of the image, so part of it may be missing",
+            "spleen: touches the left and inferior border of the image, so part of it may be missing",
         ),
         (
             with_spleen(brightness=(0.3,)),
@@ -66,9 +66,9 @@ def test_case_a_little_beyond_the_training_cases_is_accepted() -> None:
         (replace(CASE, classes={}), "no spleen found, and every training case has it"),
         (
             replace(CASE, spacing=(0.8, 0.8, 6.0)),
-            "voxels are 6 mm head-feet, those of the training cases 2 to 3 mm",
+            "voxels are 6 mm head-feet, in the training cases 2 to 3 mm",
         ),
-        (replace(CASE, extent=(350, 300, 90)), "the image is 90 mm head-feet, the training cases 400 to 500 mm"),
+        (replace(CASE, extent=(350, 300, 90)), "the image is 90 mm head-feet, in the training cases 400 to 500 mm"),
         (
             replace(CASE, intensities=((0, 1044, 1524),)),
             "0.5 % of the voxels are darker than 0 HU, in the training cases than -1000 HU",
@@ -179,8 +179,11 @@ def test_scan_as_the_training_cases_are_is_accepted(judged: Callable[..., dict[s
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda array, affine: (array[:, : array.shape[1] // 2], affine), "mm front-back, the training cases"),
-        (lambda array, affine: (array, affine @ np.diag([2, 2, 2, 1])), "voxels are 2 mm left-right"),
+        (lambda array, affine: (array[:, : array.shape[1] // 2], affine), "mm front-back, in the training cases"),
+        (
+            lambda array, affine: (array, affine @ np.diag([2, 2, 2, 1])),
+            "voxels are 2 mm left-right, 2 mm front-back and 2 mm",
+        ),
         (lambda array, affine: (array.max() - array, affine), "mL, the training cases had"),
     ],
     ids=["cut in half", "spacing times two", "inverted"],
