@@ -106,6 +106,8 @@ class SharedBatch(Batch):
                 for ending in self._endings:
                     (self._folder / f"{case}{ending}").unlink(missing_ok=True)
             yield mine
+            if mine:  # of a process that died on another node
+                shutil.rmtree(self._folder / f"{PART}{case}", ignore_errors=True)
             if mine and case in self.known():
                 with suppress(OSError):  # Windows deletes no open file
                     self._lock_of(case).unlink()

@@ -168,7 +168,7 @@ class Predictor(SupervisedEvaluator):
         if self._engine == "ray":
             from medseg.inference.cluster import run_on_ray
 
-            run_on_ray(batch, entries, progress)
+            run_on_ray(batch, entries, progress, self.output_dir)
         else:
             self._batch, self._progress = batch, progress
             self.data_loader, self.state.epoch_length = entries, len(entries)
