@@ -42,6 +42,16 @@ def test_prediction_as_json(tiny_bundle: Path, phantom: Path, tmp_path: Path) ->
     assert "warning" not in done.stderr.lower().replace("  warning: no ", ""), "libraries keep their notices"
 
 
+def test_prediction_takes_several_inputs_and_overrides_between(
+    tiny_bundle: Path, phantom: Path, tmp_path: Path
+) -> None:
+    first, second = (phantom / "images" / f"case_{number:03d}.nii.gz" for number in (1, 2))
+    done = medseg("predict", tiny_bundle, first, "--save_probabilities", "true", second, "-o", tmp_path, "--resume")
+    assert done.returncode == 0, done.stderr
+    for number in (1, 2):
+        assert (tmp_path / f"case_{number:03d}_probabilities.nii.gz").is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medseg.errors import ImageError
-from medseg.images import Geometry, write_volume
+from medseg.images import Geometry, write_dicom_series, write_volume
 from medseg.inference import find_inputs
 
 
@@ -56,3 +56,31 @@ def test_a_missing_channel_is_named(tmp_path: Path) -> None:
 def test_no_input_tells_how_to_give_it() -> None:
     with pytest.raises(ImageError, match="use --input"):
         find_inputs(None, metadata=metadata(1))
+
+
+def test_several_inputs_are_one_list_of_cases(tmp_path: Path) -> None:
+    write(tmp_path / "one", "a", "b")
+    write(tmp_path / "two", "c")
+    found = find_inputs([str(tmp_path / "one"), str(tmp_path / "two" / "c.nii.gz")], metadata=metadata(1))
+    assert [each["case"] for each in found] == ["a", "b", "c"]
+    write(tmp_path / "two", "a")
+    with pytest.raises(ImageError, match=r"one/a\.nii\.gz and .*two/a\.nii\.gz would give one result"):
+        find_inputs([str(tmp_path / "one"), str(tmp_path / "two")], metadata=metadata(1))
+
+
+def test_what_should_be_a_scan_and_is_none_has_its_entry(tmp_path: Path) -> None:
+    write(tmp_path / "scans", "a")
+    grid = Geometry((3, 4, 5), np.eye(4))
+    write_dicom_series(tmp_path / "scans" / "series", np.zeros((3, 4, 5), np.int16), grid, modality="CT")
+    (tmp_path / "scans" / "b.nii.gz").write_text("no scan")
+    (tmp_path / "scans" / "without_slices").mkdir()
+    (tmp_path / "scans" / "notes.txt").write_text("no scan, and not named like one")
+    given = [str(tmp_path / each) for each in ("scans", "nowhere.nii.gz")]
+    found = find_inputs(given, metadata=metadata(1))
+    assert [each["case"] for each in found] == ["a", "b", "series", "without_slices", "nowhere"]
+
+
+def test_single_input_without_a_scan_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no scan")
+    with pytest.raises(ImageError, match="no image in it"):
+        find_inputs(str(tmp_path), metadata=metadata(1))

@@ -1,0 +1,327 @@
+"""Many cases in one folder: what is complete stays, what is not is done, and nobody's work is lost."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medseg.bundle.run import run_bundle
+from medseg.errors import ConfigError, MedsegError, OutputError
+from medseg.files import together
+from medseg.inference.batch import SharedBatch
+from medseg.inference.cluster import Places
+from medseg.inference.predictor import Predictor
+from medseg.inference.results import Results
+from medseg.inference.rows import CaseRow
+from medseg.inference.shard import Shard
+
+REPOSITORY = Path(__file__).parents[2]
+CLASSES = {1: "liver", 2: "left kidney"}
+SECONDS = dict.fromkeys(("read", "preprocess", "network", "restore", "write"), 0.125)
+
+
+def row_of(case: str, **others: Any) -> CaseRow:
+    given = {"voxels": {"liver": 3, "left kidney": 0}, "volume_ml": {"liver": 0.25, "left kidney": 0.0}}
+    return CaseRow(case, SECONDS, **given | {"files": (f"{case}.nii.gz",), "model": "tiny"} | others)
+
+
+def batch_of(folder: Path, *cases: str, resume: bool = True, model: str = "tiny") -> SharedBatch:
+    return SharedBatch(folder, cases, class_names=CLASSES, endings=(".nii.gz",), model=model, resume=resume)
+
+
+def complete(folder: Path, *cases: str, model: str = "tiny") -> None:
+    """Do the cases as a process would."""
+    batch = batch_of(folder, *cases, model=model)
+    for case in cases:
+        with batch.claim(case) as mine:
+            assert mine
+            (folder / f"{case}.nii.gz").touch()
+            batch.record(row_of(case))
+
+
+# As processes: killed, resumed, shared.
+
+
+def check_batch(*words: str) -> None:
+    command = [sys.executable, str(REPOSITORY / "scripts" / "check_batch"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_killed_batch_is_resumed_and_shared_and_ends_as_if_undisturbed() -> None:
+    check_batch("--cases", "12", "--kills", "1", "--ways", "one", "two")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'medseg[ray]'")
+def test_nothing_is_lost_on_a_ray_cluster_that_loses_a_node() -> None:
+    check_batch("--cases", "12", "--ways", "ray")
+
+
+# The table.
+
+
+def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
+    rows = [
+        row_of("a", warnings=("no liver found; look", 'quoted, "so"')),
+        row_of("b, c", voxels={"liver": 1, "left kidney": 2}, volume_ml={}),
+        CaseRow.failed("d", "two\nlines \x1b[2J", {}),
+    ]
+    results = Results(tmp_path, CLASSES)
+    for row in rows:
+        results.append(row)
+    assert list(results.rows().values()) == rows
+    assert list(Results(tmp_path, CLASSES).rows().values()) == rows
+    assert (tmp_path / "results.csv").read_bytes().count(b"\n") == 4
+    with (tmp_path / "results.csv").open(newline="") as stream:
+        assert [row["volume_ml:liver"] for row in csv.DictReader(stream)] == ["0.25", "", ""]
+
+
+@given(cut=st.integers(1, 60))
+def test_line_without_its_end_is_taken_away(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    folder = tmp_path_factory.mktemp("torn")
+    results = Results(folder, CLASSES)
+    results.append(row_of("a"))
+    results.append(row_of("b"))
+    content = results.path.read_bytes()
+    results.path.write_bytes(content[:-cut])
+    assert set(results.rows()) == {"a"} or set(Results(folder, CLASSES).rows()) == {"a"}
+    results.append(row_of("c"))
+    assert list(Results(folder, CLASSES).rows()) == ["a", "c"]
+
+
+def test_table_that_another_process_replaced_is_read_anew(tmp_path: Path) -> None:
+    mine, other = Results(tmp_path, CLASSES), Results(tmp_path, CLASSES)
+    for case in "abc":
+        mine.append(row_of(case))
+    assert list(mine.rows()) == ["a", "b", "c"]
+    other.drop({"a", "b"})
+    other.append(row_of("d"))
+    assert list(mine.rows()) == ["c", "d"]
+
+
+@pytest.mark.parametrize("content", ["case,dice\na,0.5\n", "", "no table"])
+def test_table_of_something_else_is_refused_and_kept(tmp_path: Path, content: str) -> None:
+    (tmp_path / "results.csv").write_text(content)
+    with pytest.raises(OutputError, match=r"results\.csv: is no table of this bundle's results"):
+        Results(tmp_path, CLASSES)
+    assert (tmp_path / "results.csv").read_text() == content
+
+
+def test_damaged_line_is_named(tmp_path: Path) -> None:
+    results = Results(tmp_path, CLASSES)
+    results.append(row_of("a"))
+    results.path.write_text(results.path.read_text() + "b,x,y\n")
+    with pytest.raises(OutputError, match="the line of 'b' is damaged"):
+        Results(tmp_path, CLASSES).rows()
+
+
+# What is complete.
+
+
+def test_case_is_complete_with_its_row_and_files(tmp_path: Path) -> None:
+    complete(tmp_path, "a", "b")
+    assert batch_of(tmp_path, "a", "b", "c").missing() == {"c"}
+
+
+def test_case_without_its_file_is_done_anew(tmp_path: Path) -> None:
+    complete(tmp_path, "a", "b")
+    (tmp_path / "a.nii.gz").unlink()
+    assert batch_of(tmp_path, "a", "b").missing() == {"a"}
+
+
+def test_failed_case_is_done_anew(tmp_path: Path) -> None:
+    complete(tmp_path, "a")
+    batch_of(tmp_path, "b").record(CaseRow.failed("b", "damaged", SECONDS))
+    assert batch_of(tmp_path, "a", "b").missing() == {"b"}
+
+
+def test_case_of_another_model_is_done_anew(tmp_path: Path) -> None:
+    complete(tmp_path, "a", model="older")
+    assert batch_of(tmp_path, "a").missing() == {"a"}
+
+
+def test_without_resume_all_cases_are_done_anew_and_other_cases_rows_stay(tmp_path: Path) -> None:
+    complete(tmp_path, "a", "b", "c")
+    batch = batch_of(tmp_path, "a", "b", resume=False)
+    assert batch.missing() == {"a", "b"}
+    assert set(batch.known()) == {"c"}
+
+
+def test_case_begins_with_none_of_its_files(tmp_path: Path) -> None:
+    complete(tmp_path, "a")
+    with batch_of(tmp_path, "a", resume=False).claim("a") as mine:
+        assert mine and not (tmp_path / "a.nii.gz").exists()
+
+
+# Who has a case in hand.
+
+
+def test_claimed_case_is_nobody_elses(tmp_path: Path) -> None:
+    first, second = batch_of(tmp_path, "a", "b"), batch_of(tmp_path, "a", "b")
+    with first.claim("a") as mine, second.claim("a") as theirs, second.claim("b") as other:
+        assert (mine, theirs, other) == (True, False, True)
+    with second.claim("a") as theirs:
+        assert theirs, "it was let go without a row"
+
+
+def test_case_that_another_process_has_done_is_not_done_twice(tmp_path: Path) -> None:
+    batch = batch_of(tmp_path, "a", resume=False)
+    complete(tmp_path, "a")
+    with batch.claim("a") as mine:
+        assert not mine
+    assert (tmp_path / "a.nii.gz").exists() and not batch.missing()
+
+
+def test_what_a_dead_process_left_is_taken_away_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    for case in ("dead", "living"):
+        (tmp_path / f".part-{case}").mkdir()
+    with batch_of(tmp_path, "living").claim("living"):
+        (tmp_path / ".part-living").mkdir(exist_ok=True)
+        batch_of(tmp_path, "other")
+        assert [path.name for path in tmp_path.glob(".part-*")] == [".part-living"]
+
+
+def test_files_of_a_case_appear_together_and_in_their_order(tmp_path: Path) -> None:
+    with together(tmp_path, "case") as place:
+        place("preview").write_text("1")
+        place("labels").write_text("2")
+        assert not (tmp_path / "preview").exists()
+    assert place.names == ["preview", "labels"]
+    with pytest.raises(ZeroDivisionError), together(tmp_path, "case") as place:
+        place("preview").write_text("half")
+        raise ZeroDivisionError
+    with pytest.raises(OutputError, match="cannot be written"), together(tmp_path, "case") as place:
+        place("preview").write_text("new")
+        place("never written")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"preview": "1", "labels": "2"}
+
+
+# Shares.
+
+
+@given(st.lists(st.integers()), st.integers(1, 9))
+def test_shares_are_disjoint_and_together_the_whole(things: list[int], count: int) -> None:
+    shares = [Shard.parse(f"{index}/{count}").of(things) for index in range(1, count + 1)]
+    assert sorted(each for share in shares for each in share) == sorted(things)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "share"),
+    [
+        ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_COUNT": "8"}, Shard(4, 8)),
+        (
+            {
+                "SLURM_ARRAY_TASK_ID": "5",
+                "SLURM_ARRAY_TASK_MIN": "1",
+                "SLURM_ARRAY_TASK_COUNT": "4",
+                "SLURM_ARRAY_TASK_STEP": "2",
+            },
+            Shard(3, 4),
+        ),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, Shard(1, 2)),
+    ],
+)
+def test_share_is_taken_from_slurm_or_torchrun(environment: Mapping[str, str], share: Shard) -> None:
+    assert Shard.parse("auto", environment) == share
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0/4", "expected 1/4 to 4/4"),
+        ("5/4", "expected 1/4 to 4/4"),
+        ("quarter", "expected I/N, such as 1/4"),
+        ("auto", "no task of a SLURM array nor of torchrun"),
+    ],
+)
+def test_share_that_is_none_is_told(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Shard.parse(text, {})
+
+
+# A cluster's room.
+
+
+def test_there_is_an_actor_for_every_gpu_or_for_the_cores_of_the_smallest_node() -> None:
+    nodes = [{"CPU": 16.0, "GPU": 4.0}, {"CPU": 6.0, "GPU": 2.0}, {"CPU": 5.0}]
+    assert Places.on(nodes, use_gpus=True) == Places(6, 3, 1)
+    assert Places.on(nodes, use_gpus=False) == Places(5, 5, 0)
+    with pytest.raises(MedsegError, match="no node of the Ray cluster has a CPU"):
+        Places.on([{"CPU": 0.0}], use_gpus=True)
+
+
+# By a bundle.
+
+Predict = Callable[..., Predictor]
+
+
+@pytest.fixture
+def predict(tiny_bundle: Path, tmp_path: Path) -> Predict:
+    def run(*inputs: Path, **overrides: Any) -> Predictor:
+        given = {"input": [str(each) for each in inputs], "output_dir": str(tmp_path / "out")}
+        workflow = run_bundle(tiny_bundle, "inference.yaml", overrides=given | overrides)
+        predictor: Predictor = workflow.parser.get_parsed_content("evaluator")
+        return predictor
+
+    return run
+
+
+def test_resumed_run_does_what_was_missing_alone(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    first, second = (phantom / "images" / f"case_{number:03d}.nii.gz" for number in (1, 2))
+    predict(first)
+    written = (tmp_path / "out" / "case_001.nii.gz").stat().st_mtime_ns
+    rows = predict(first, second, resume=True).rows
+    assert [row.case for row in rows] == ["case_001", "case_002"]
+    assert (tmp_path / "out" / "case_001.nii.gz").stat().st_mtime_ns == written
+    assert [each["case"] for each in json.loads((tmp_path / "out" / "results.json").read_text())] == [
+        "case_001",
+        "case_002",
+    ]
+    predict(first)
+    assert (tmp_path / "out" / "case_001.nii.gz").stat().st_mtime_ns > written
+
+
+def test_shards_fill_one_table(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    scans = [phantom / "images" / f"case_{number:03d}.nii.gz" for number in (1, 2, 3)]
+    assert [row.case for row in predict(*scans, shard="2/2").rows] == ["case_002"]
+    assert [row.case for row in predict(*scans, shard="1/2").rows] == ["case_001", "case_003"]
+    with (tmp_path / "out" / "results.csv").open(newline="") as stream:
+        assert sorted(row["case"] for row in csv.DictReader(stream)) == ["case_001", "case_002", "case_003"]
+
+
+def test_failure_that_nobody_foresaw_is_one_cases_alone(
+    predict: Predict, phantom: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    segment = Predictor.segment
+
+    def fails(self: Predictor, entry: Mapping[str, Any], stages: Any) -> Any:
+        return 1 / 0 if entry["case"] == "case_001" else segment(self, entry, stages)
+
+    monkeypatch.setattr(Predictor, "segment", fails)
+    with pytest.raises(MedsegError, match=r"1 of 2 cases failed; the first: .*unexpected ZeroDivisionError"):
+        predict(*(phantom / "images" / f"case_{number:03d}.nii.gz" for number in (1, 2)))
+    assert (tmp_path / "out" / "case_002.nii.gz").is_file()
+
+
+def test_scans_are_not_overwritten_by_their_segmentations(predict: Predict, phantom: Path) -> None:
+    scans = phantom / "images"
+    before = {path.name: path.read_bytes() for path in scans.iterdir()}
+    with pytest.raises(OutputError, match="holds the scans themselves"):
+        predict(scans, output_dir=str(scans))
+    assert {path.name: path.read_bytes() for path in scans.iterdir()} == before
+
+
+def test_engine_that_is_none_is_told(predict: Predict, phantom: Path) -> None:
+    with pytest.raises(ConfigError, match="engine 'spark': use one of local, ray"):
+        predict(phantom / "images", engine="spark")
