@@ -99,6 +99,8 @@ class Predictor(SupervisedEvaluator):
     ) -> None:
         if engine not in _ENGINES:
             raise ConfigError(f"engine '{engine}': use one of {', '.join(_ENGINES)}")
+        if not isinstance(resume, bool):  # the command line gives "false" as a text, which would count as true
+            raise ConfigError(f"resume '{resume}': use True or False")
         device = check_device(device)
         check_output_dir(output_dir)
         if isinstance(checkpoint, str):

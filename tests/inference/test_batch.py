@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medseg.bundle.run import run_bundle
@@ -86,6 +86,7 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
         assert [row["volume_ml:liver"] for row in csv.DictReader(stream)] == ["0.25", "", ""]
 
 
+@settings(max_examples=20)
 @given(cut=st.integers(1, 60))
 def test_line_without_its_end_is_taken_away(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     folder = tmp_path_factory.mktemp("torn")
@@ -322,6 +323,13 @@ def test_scans_are_not_overwritten_by_their_segmentations(predict: Predict, phan
     assert {path.name: path.read_bytes() for path in scans.iterdir()} == before
 
 
-def test_engine_that_is_none_is_told(predict: Predict, phantom: Path) -> None:
-    with pytest.raises(ConfigError, match="engine 'spark': use one of local, ray"):
-        predict(phantom / "images", engine="spark")
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"engine": "spark"}, "engine 'spark': use one of local, ray"),
+        ({"resume": "false"}, "resume 'false': use True or False"),
+    ],
+)
+def test_value_that_is_none_is_told(predict: Predict, phantom: Path, overrides: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        predict(phantom / "images", **overrides)
