@@ -64,12 +64,16 @@ from medseg.bundle.weights import load_weights  # noqa: E402
 from medseg.data.dataset import load_labelled  # noqa: E402
 from medseg.data.phantom import make_phantom  # noqa: E402
 from medseg.device import autocast, pick_precision  # noqa: E402
-from medseg.inference import SlidingWindow  # noqa: E402
+from medseg.inference import Decision, SlidingWindow  # noqa: E402
+from medseg.inference.drawing import Drawing  # noqa: E402
+from medseg.inference.source_grid import SourceGrid  # noqa: E402
+from medseg.inference.wrapped import Cast  # noqa: E402
 from medseg.metrics import dice  # noqa: E402
 
 CPU, GB = torch.device("cpu"), 1e9
 WINDOW, OVERLAP, REPEATS = (96, 96, 96), 0.5, 5
 SMALL, LARGE = (192, 192, 128), (512, 512, 300)
+WINDOW_MEMORY = 0.6 * GB  # what our windows are told to take where memory counts
 KEPT = Path(__file__).parents[1] / "runs" / "bench_inference"
 HAS_NNUNET = util.find_spec("nnunetv2") is not None
 
@@ -102,13 +106,16 @@ def network_of(name: str, classes: int) -> Network:
     return NETWORKS[name](classes).eval()
 
 
-def ours(network: Network, window: Sequence[int], mode: str, batch: int = 4) -> Segment:
-    """The engine; `mode` is `same`, for the window as it is, or `auto`."""
-    inferer = SlidingWindow(window, OVERLAP, "gaussian", sw_batch_size=batch, window=mode)
+def ours(network: Network, window: Sequence[int], mode: str, batch: int = 4, memory: float | None = None) -> Segment:
+    """The engine, piece by piece to labels as a prediction does it; `mode` is its `window`: `trained` or `auto`."""
+    engine = SlidingWindow(window, batch, OVERLAP, "gaussian", window=mode, memory=memory)
+    network = Cast(network, CPU, pick_precision(CPU))
 
     def segment(volume: torch.Tensor) -> torch.Tensor:
-        with autocast(CPU, pick_precision(CPU)):
-            return inferer(volume, network)[0].argmax(0)
+        drawing = Drawing(SourceGrid.itself(volume.shape[2:]), Decision(), ())
+        for piece in engine.pieces(volume[0], network):
+            drawing.add(piece)
+        return torch.from_numpy(drawing.labels)
 
     return segment
 
@@ -183,7 +190,7 @@ def times_of(
     if HAS_NNUNET and not options.quick:
         peers["nnU-Net, mirrored"] = nnunet(network, WINDOW, classes, mirror=True)
     own = {
-        "medseg, same windows": ours(network, WINDOW, "same", batch=1),
+        "medseg, same windows": ours(network, WINDOW, "trained", batch=1),
         "medseg, auto": ours(network, WINDOW, "auto"),
         "one bf16 pass": one_pass(network),
     }
@@ -299,7 +306,7 @@ def compared(task: Task, weights: Path, dataset: Path, most: int | None) -> Iter
     load_weights(network, str(weights))
     coding = {"label_reader": parser.label_reader} if "label_reader" in parser else {}
     cases = load_labelled(str(dataset), metadata=parser["_meta_"], fold=task.fold, max_cases=most, **coding)
-    own = [ours(network, task.window, mode) for mode in ("same", "auto")]
+    own = [ours(network, task.window, mode) for mode in ("trained", "auto")]
     for case in cases:
         data = transform({"image": case["image"], "label": case["truth"]})
         volume, truth = torch.as_tensor(np.asarray(data["image"]))[None], np.asarray(data["label"])[0]
@@ -366,13 +373,12 @@ def file_to_file(report: Report, options: argparse.Namespace) -> None:
     texts = {id: str(each) for id, each in given.items()}
     predictor = run_bundle(find_bundle(TASKS["ct"].bundle), "inference.yaml", overrides=texts).parser.evaluator
     whole, network = [], []
-    for _ in range(2 if options.quick else REPEATS):
+    for _ in range(1 if options.quick else REPEATS):
         began = time.perf_counter()
         with shapes_through(predictor.network) as shapes:
             predictor.run()
         whole.append((time.perf_counter() - began) / len(predictor.rows))
-        with autocast(CPU, pick_precision(CPU)):
-            seconds = sum(seconds_of(predictor.network, torch.zeros(shape)) for shape in shapes)
+        seconds = sum(seconds_of(predictor.network, torch.zeros(shape)) for shape in shapes)
         network.append(seconds / len(predictor.rows))
     seconds = [statistics.median(whole), statistics.median(network)]
     report.numbers["file_to_network_ratio"] = seconds[0] / seconds[1]
@@ -384,9 +390,14 @@ def file_to_file(report: Report, options: argparse.Namespace) -> None:
 
 @contextmanager
 def shapes_through(network: Network) -> Iterator[list[torch.Size]]:
-    """The shapes that a network is given meanwhile."""
+    """The shapes that a network computes meanwhile; what is only tried to know its memory is none of them."""
     shapes: list[torch.Size] = []
-    hook = network.register_forward_pre_hook(lambda _module, inputs: shapes.append(inputs[0].shape))
+
+    def note(_module: Network, inputs: tuple[torch.Tensor, ...]) -> None:
+        if type(inputs[0]) is torch.Tensor:
+            shapes.append(inputs[0].shape)
+
+    hook = network.register_forward_pre_hook(note)
     yield shapes
     hook.remove()
 
@@ -410,7 +421,7 @@ def equality(report: Report, options: argparse.Namespace) -> None:
             "overlap": float(rng.choice([0, 0.25, 0.5, 0.6, 0.75])),
             "mode": str(rng.choice(["gaussian", "constant"])),
         }
-        inferers = (SlidingWindowInferer(**settings), SlidingWindow(**settings, window="same"))
+        inferers = (SlidingWindowInferer(**settings), SlidingWindow(**settings))
         expected, found = (inferer(image, network).softmax(1) for inferer in inferers)
         largest = max(largest, float((expected - found).abs().max()))
     header = ["random settings", "largest difference of probabilities"]
@@ -464,7 +475,7 @@ class Peak(NamedTuple):
 
 
 WHO: dict[str, Callable[[Network, int], Segment]] = {
-    "medseg": lambda network, _classes: ours(network, WINDOW, "auto"),
+    "medseg": lambda network, _classes: ours(network, WINDOW, "auto", memory=WINDOW_MEMORY),
     "MONAI": lambda network, _classes: stock(network, WINDOW, 4),
 } | ({"nnU-Net": lambda network, classes: nnunet(network, WINDOW, classes, mirror=False)} if HAS_NNUNET else {})
 
