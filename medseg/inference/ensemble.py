@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -32,5 +32,15 @@ class Ensemble(Wrapped):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logarithms of the mean probabilities `(N, C, spatial...)`, whose softmax they are themselves."""
-        total = torch.stack([member(image).float().softmax(dim=1) for member in self.members]).mean(dim=0)
-        return total.clamp_min(torch.finfo(torch.float32).tiny).log()
+        return log_mean_probabilities(member(image) for member in self.members)
+
+
+def log_mean_probabilities(logits: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Logarithms of the mean of the probabilities (softmax) of each `(N, C, spatial...)`; one is held at a time."""
+    total: torch.Tensor | float = 0.0
+    count = 0
+    for each in logits:
+        total = each.float().softmax(dim=1) + total
+        count += 1
+    mean = torch.as_tensor(total) / count
+    return mean.clamp_min(torch.finfo(torch.float32).tiny).log()

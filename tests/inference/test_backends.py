@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,8 +17,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from medseg.inference.backends import TorchForward
+from medseg.bundle.run import find_bundle
+from medseg.bundle.trained import trained
+from medseg.bundle.weights import load_weights, save_weights
+from medseg.errors import ConfigError
+from medseg.inference import Ensemble
+from medseg.inference.backends import BACKENDS, Forward, prepare, with_openvino
 from medseg.inference.backends.onednn import Onednn
+from medseg.inference.backends.with_torch import TorchForward
 
 CPU = torch.device("cpu")
 
@@ -168,3 +177,137 @@ def test_onednn_computes_what_torch_does(
     with Onednn():
         found = F.conv3d(image, weight, **given)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+needs_openvino = pytest.mark.skipif(
+    not with_openvino.installed(), reason="needs openvino: pip install 'medseg[openvino]'"
+)
+
+
+def ready(network: nn.Module, batch: torch.Tensor, **given: Any) -> Forward:
+    defaults = {"backend": "openvino", "device": CPU, "precision": torch.float32}
+    return prepare(network, window=batch.shape[2:], channels=batch.shape[1], **(defaults | given))
+
+
+@needs_openvino
+@pytest.mark.parametrize(("precision", "allowed"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+def test_openvino_gives_the_network_s_logits_whatever_the_window(
+    case: tuple[nn.Module, torch.Tensor], precision: torch.dtype, allowed: float
+) -> None:
+    network, batch = case
+    forward = ready(network, batch, precision=precision)
+    assert forward.name == "openvino"
+    larger = torch.randn(3, batch.shape[1], *(side + 16 for side in batch.shape[2:]))
+    for windows in (batch, batch[:1], larger):
+        assert error(forward(windows), logits(network, windows)) < allowed
+
+
+@needs_openvino
+def test_openvino_keeps_what_it_gave(case: tuple[nn.Module, torch.Tensor]) -> None:
+    network, batch = case
+    forward = ready(network, batch)
+    first = forward(batch[:1])
+    kept = first.clone()
+    forward(batch[1:])
+    assert torch.equal(first, kept)
+
+
+@pytest.mark.parametrize("backend", ["torch", pytest.param("openvino", marks=needs_openvino)])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_trained_hippocampus_network_labels_the_same(backend: str, precision: torch.dtype, data_dir: Path) -> None:
+    import nibabel
+
+    bundle = find_bundle("hippocampus_mri_3d")
+    network = trained(str(bundle)).network_def
+    load_weights(network, bundle / "models" / "model.pt")
+    scan = min((data_dir / "hippocampus" / "images").glob("*.nii.gz"))
+    voxels = torch.as_tensor(nibabel.load(scan).get_fdata(dtype="float32"))
+    window = ((voxels - voxels.mean()) / voxels.std())[None, None, :24, :40, :24]
+    expected = logits(network.eval(), window)
+    found = ready(network, window, backend=backend, precision=precision)(window)
+    assert error(found, expected) < (1e-4 if precision is torch.float32 else 0.05)
+    changed = (found.argmax(dim=1) != expected.argmax(dim=1)).float().mean()
+    assert changed < (1e-4 if precision is torch.float32 else 0.005)
+
+
+class DecidesByValues(nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image if image.mean() < 0.25 else -image
+
+
+class DecidesBySize(nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image if image.shape[2] < 40 else -image
+
+
+class GivesAList(nn.Module):
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        return [image]
+
+
+@needs_openvino
+@pytest.mark.parametrize("network", [DecidesByValues().eval(), DecidesBySize().eval()])
+def test_a_network_that_decides_on_its_way_is_left_to_torch_which_is_said(
+    network: nn.Module, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    batch = 1 + torch.randn(1, 1, 64, 64)
+    with caplog.at_level(logging.WARNING):
+        forward = ready(network, batch)
+    assert forward.name == "torch"
+    assert "decides by the size or the values of its input" in caplog.text
+    assert torch.equal(forward(batch), -batch)
+
+
+@needs_openvino
+def test_a_network_without_a_tensor_is_left_to_torch_which_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert ready(GivesAList(), torch.randn(1, 1, 8, 8)).name == "torch"
+    assert "gives a list, not a tensor" in caplog.text
+
+
+@pytest.mark.parametrize("backend", ["torch", pytest.param("openvino", marks=needs_openvino)])
+def test_an_ensemble_s_members_are_prepared_each(backend: str, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.pt" for number in range(2)]
+    for path in paths:
+        save_weights(retina_dynunet(), path)
+    ensemble = Ensemble(retina_dynunet(), [str(path) for path in paths]).eval()
+    batch = torch.randn(2, 3, 48, 64)
+    forward = ready(ensemble, batch, backend=backend)
+    assert forward.name == backend
+    assert error(forward(batch), logits(ensemble, batch)) < 1e-4
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    ("build", "precision", "windows", "expected"),
+    [
+        (hippocampus_dynunet, torch.bfloat16, 1, "torch"),
+        (hippocampus_dynunet, torch.bfloat16, 100_000, "openvino"),
+        (hippocampus_dynunet, torch.bfloat16, None, "torch"),
+        (spleen_unet, torch.float32, 100_000, "openvino"),
+        (spleen_unet, torch.bfloat16, 100_000, "torch"),
+    ],
+)
+def test_auto_takes_openvino_where_it_pays(
+    build: Callable[[], nn.Module], precision: torch.dtype, windows: int | None, expected: str
+) -> None:
+    batch = torch.randn(1, 1, 32, 32, 32)
+    forward = ready(build().eval(), batch, backend="auto", precision=precision, windows=windows)
+    assert forward.name == expected
+
+
+def test_without_openvino_auto_takes_torch_and_asking_for_it_tells_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(with_openvino, "installed", lambda: False)
+    network, batch = retina_dynunet().eval(), torch.randn(1, 3, 32, 32)
+    assert ready(network, batch, backend="auto", windows=10**9).name == "torch"
+    with pytest.raises(ConfigError, match=r"pip install 'medseg\[openvino\]'"):
+        ready(network, batch)
+
+
+def test_a_backend_that_is_none_or_not_for_the_device_is_named() -> None:
+    network, batch = retina_dynunet().eval(), torch.randn(1, 3, 32, 32)
+    with pytest.raises(ConfigError, match=f"'onnx' is not known: use {', '.join(BACKENDS)}"):
+        ready(network, batch, backend="onnx")
+    with pytest.raises(ConfigError, match="computes on the CPU, not on cuda"):
+        ready(network, batch, device=torch.device("cuda"))

@@ -1,6 +1,6 @@
 """The speed of the network itself: one way to call it, several to compute it."""
 
+from medseg.inference.backends.choice import BACKENDS, prepare
 from medseg.inference.backends.forward import Forward
-from medseg.inference.backends.with_torch import TorchForward
 
-__all__ = ["Forward", "TorchForward"]
+__all__ = ["BACKENDS", "Forward", "prepare"]

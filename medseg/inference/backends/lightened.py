@@ -60,17 +60,18 @@ def _fold_batch_norms(network: nn.Module) -> None:
     modules = dict(network.named_modules())
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     for node in graph.nodes:
-        before = node.args[0] if node.op == "call_module" and len(node.args) == 1 else None
+        before = node.args[0] if node.op == "call_module" and node.args else None
         if not isinstance(before, torch.fx.Node) or before.op != "call_module" or len(before.users) != 1:
             continue
-        norm, convolution = modules[str(node.target)], modules[str(before.target)]
-        if type(norm) not in _BATCH_NORMS or not norm.track_running_stats:
-            continue
-        if (
-            type(convolution) not in (*_CONVOLUTIONS, *_TRANSPOSED)
-            or calls[str(node.target)] + calls[str(before.target)] != 2
-        ):
+        names = str(before.target), str(node.target)
+        convolution, norm = (modules[name] for name in names)
+        if any(calls[name] > 1 for name in names) or not _foldable(convolution, norm):
             continue
         fused = fuse_conv_bn_eval(convolution, norm, transpose=type(convolution) in _TRANSPOSED)
-        network.set_submodule(str(before.target), fused)
-        network.set_submodule(str(node.target), nn.Identity())
+        for name, module in zip(names, (fused, nn.Identity()), strict=True):
+            network.set_submodule(name, module)
+
+
+def _foldable(convolution: nn.Module, norm: nn.Module) -> bool:
+    fixed = type(norm) in _BATCH_NORMS and bool(norm.track_running_stats)
+    return fixed and type(convolution) in (*_CONVOLUTIONS, *_TRANSPOSED)

@@ -24,7 +24,7 @@ class Onednn(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func in _CONVOLUTIONS:
+        if func in _CONVOLUTIONS and not torch.is_autocast_enabled("cpu"):  # which casts later than this, to oneDNN
             return _convolution(_CONVOLUTIONS[func], func, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 

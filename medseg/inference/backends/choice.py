@@ -1,0 +1,124 @@
+"""Which backend computes a network: the one that was asked for, or the one that pays."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from medseg.errors import ConfigError
+from medseg.inference.backends import with_openvino
+from medseg.inference.backends.forward import Forward
+from medseg.inference.backends.samples import small_image
+from medseg.inference.backends.with_openvino import OpenvinoForward, UnconvertibleError
+from medseg.inference.backends.with_torch import TorchForward
+from medseg.inference.ensemble import Ensemble, log_mean_probabilities
+
+_log = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "torch", "openvino")
+
+# Operations of all windows, per thread, from which OpenVINO's conversion pays for itself: docs/benchmarks.md.
+_CONVERSION_PAYS_FROM = 2e12
+
+
+def prepare(
+    network: nn.Module,
+    *,
+    backend: str,
+    device: torch.device,
+    precision: torch.dtype,
+    window: Sequence[int],
+    channels: int,
+    windows: int | None = None,
+) -> Forward:
+    """`network`, made ready to infer fast.
+
+    `auto` takes OpenVINO on a CPU where it is installed, was measured to be faster for such a network, and has
+    enough to do to make up for its conversion, which takes a second; else torch. No clock decides: the same
+    network, window and number of windows give the same backend on a machine. What OpenVINO cannot convert, torch
+    computes, and a warning says why. Of an ensemble each member is prepared.
+
+    Args:
+        network: in eval mode, on `device`; not changed.
+        backend: one of `BACKENDS`.
+        device: to compute on.
+        precision: from `medseg.device.pick_precision`.
+        window: voxels a side of the windows to come, `(H, W)` or `(D, H, W)`; others may come too.
+        channels: of the windows.
+        windows: how many are to come, of all cases together. None if that is not known: `auto` takes torch then.
+
+    Raises:
+        ConfigError: for a backend that is not known, is not installed, or does not compute on `device`.
+    """
+    _check(backend, device)
+    if isinstance(network, Ensemble):
+
+        def ready(member: nn.Module) -> Forward:
+            return prepare(
+                member,
+                backend=backend,
+                device=device,
+                precision=precision,
+                window=window,
+                channels=channels,
+                windows=windows,
+            )
+
+        return _EnsembleForward([ready(member) for member in network.members])
+
+    suits = device.type == "cpu" and with_openvino.installed() and _faster_by_openvino(network, precision)
+    if backend == "openvino" or (backend == "auto" and suits and _enough_to_do(network, window, channels, windows)):
+        try:
+            return OpenvinoForward(network, precision, window, channels)
+        except UnconvertibleError as error:
+            _log.warning(f"openvino cannot convert this network, torch computes it: {error}")
+    return TorchForward(network, device, precision)
+
+
+class _EnsembleForward:
+    """The members of an `Ensemble`, one after the other, and the mean of their probabilities in fp32."""
+
+    def __init__(self, members: Sequence[Forward]) -> None:
+        self._members = members
+        self.name = members[0].name
+
+    @torch.inference_mode()
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        return log_mean_probabilities(member(batch) for member in self._members)
+
+
+def _check(backend: str, device: torch.device) -> None:
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend '{backend}' is not known: use {', '.join(BACKENDS)}")
+    if backend == "openvino" and device.type != "cpu":
+        raise ConfigError(f"backend 'openvino' computes on the CPU, not on {device}: use torch, or --device cpu")
+    if backend == "openvino" and not with_openvino.installed():
+        raise ConfigError("backend 'openvino' is not installed: pip install 'medseg[openvino]', or use torch")
+
+
+def _faster_by_openvino(network: nn.Module, precision: torch.dtype) -> bool:
+    """As measured (docs/benchmarks.md): all in fp32; in bf16 not 3D networks without instance normalisation."""
+    kinds = {type(module) for module in network.modules()}
+    return precision is torch.float32 or nn.Conv3d not in kinds or nn.InstanceNorm3d in kinds
+
+
+def _enough_to_do(network: nn.Module, window: Sequence[int], channels: int, windows: int | None) -> bool:
+    """Whether the convolutions of all windows outweigh a conversion, by their count on a small image."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if windows is None:
+        return False
+    try:
+        with torch.no_grad():
+            image = small_image(network, window, channels)
+            with FlopCounterMode(display=False) as counter:
+                network(image)
+    except ValueError:
+        return False
+    voxels = windows * math.prod(window)
+    work = counter.get_total_flops() * voxels / math.prod(image.shape[2:])
+    return bool(work > _CONVERSION_PAYS_FROM * torch.get_num_threads())
