@@ -39,6 +39,7 @@ class Mirrored(Inferer):
         self._inferer = inferer
         self._axes = tuple(axes)
         self._transpose = transpose
+        self._known: _Copies | None = None
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Logarithms of the mean probabilities `(N, C, spatial...)`, whose softmax they are themselves."""
@@ -52,7 +53,9 @@ class Mirrored(Inferer):
     def _copies(self, network: nn.Module, dims: int) -> nn.Module:
         if any(axis >= dims for axis in self._axes):
             raise ConfigError(f"mirrored axes {list(self._axes)}: the image has only {dims} spatial axes")
-        return _Copies(network, self._axes, self._transpose)
+        if self._known is None or self._known.inner is not network:
+            self._known = _Copies(network, self._axes, self._transpose)
+        return self._known
 
 
 class _Copies(Wrapped):

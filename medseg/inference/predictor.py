@@ -28,6 +28,7 @@ from medseg.inference.facts import CaseFacts
 from medseg.inference.fingerprint import fingerprint_beside
 from medseg.inference.identity import model_identity
 from medseg.inference.pieces import pieces_of
+from medseg.inference.prepared import Prepared
 from medseg.inference.progress import Progress
 from medseg.inference.quality import Tolerances, Verdict, judge
 from medseg.inference.restore import ToSourceGrid
@@ -35,7 +36,6 @@ from medseg.inference.rows import CaseRow
 from medseg.inference.scan import Scan, Segmented
 from medseg.inference.shard import Shard
 from medseg.inference.stages import Stages
-from medseg.inference.wrapped import Cast
 from medseg.pictures import Panel, contact_sheet, save
 
 _log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class Predictor(SupervisedEvaluator):
         metadata: of the bundle: class names, colours, expected modality.
         output_dir: made if absent.
         precision: see `medseg.device.pick_precision`.
+        backend: what computes the network: `auto`, or one of `backends.BACKENDS`.
         save_probabilities: whether to write `NAME_probabilities.nii.gz` too: a channel per class, the
             background first.
         tolerances: name -> value, where `quality.Tolerances` are not to hold.
@@ -91,6 +92,7 @@ class Predictor(SupervisedEvaluator):
         metadata: Mapping[str, Any],
         output_dir: str,
         precision: str = "auto",
+        backend: str = "auto",
         save_probabilities: bool = False,
         tolerances: Mapping[str, float] | None = None,
         resume: bool = False,
@@ -110,7 +112,13 @@ class Predictor(SupervisedEvaluator):
         super().__init__(
             device=device,
             val_data_loader=(),
-            network=Cast(network.to(device), device, pick_precision(device, precision)).eval(),
+            network=Prepared(
+                network.to(device).eval(),
+                backend=backend,
+                device=device,
+                precision=pick_precision(device, precision),
+                windows=len(dataset),
+            ),
             inferer=inferer,
             iteration_update=self._one,
             decollate=False,
@@ -243,7 +251,7 @@ class Predictor(SupervisedEvaluator):
             data = transform(data, start=1)
             self._check_input(entry, data["image"])
         seen = plain_tensor(data["image"], self.state.device)
-        with stages("restore"), torch.no_grad():  # takes turns with the network
+        with stages("restore"), torch.inference_mode():  # takes turns with the network
             pieces = stages.each("network", pieces_of(self.inferer, seen, self.network))
             drawing = self.to_source_grid.draw(data["image"], pieces, keep_probabilities=self.keep_probabilities)
             labels = self.to_source_grid.finished(drawing.labels, affine)

@@ -67,11 +67,11 @@ def send_through(bundle: Bundle, label: np.ndarray, geometry: Geometry, folder: 
         inferer=bundle.inferer,
         postprocessing=to_source_grid(preprocessing, metadata=bundle.metadata),
         metadata=bundle.metadata,
-        output_dir=str(folder),
+        output_dir=str(folder / "out"),
         precision="fp32",
     )
     predictor.run()
-    found = read_image(folder / "found.nii.gz")
+    found = read_image(folder / "out" / "found.nii.gz")
     assert found.geometry.agrees_with(geometry)
     return found.array
 
