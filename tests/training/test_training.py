@@ -152,7 +152,7 @@ def test_without_validation_cases_the_last_weights_are_the_model(
     assert run.info.status == "FINISHED"
     assert not [name for name in run.data.metrics if "dice" in name], "what was not measured is no number"
     files = mlflow.MlflowClient(tracking_uri).list_artifacts(run.info.run_id, "model")
-    assert [file.path for file in files] == ["model/model.pt"]
+    assert {file.path for file in files} == {"model/model.pt", "model/fingerprint.json"}
 
 
 @pytest.fixture
