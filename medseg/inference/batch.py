@@ -89,8 +89,8 @@ class SharedBatch(Batch):
         self._model = model
         self._results = Results(folder, class_names)
         known = self._results.rows()
-        complete = {case for case in cases if resume and self._results.is_complete(known.get(case), model)}
-        self._results.drop(set(cases) - complete)
+        mine = [known[case] for case in cases if case in known]
+        self._results.drop(row for row in mine if not (resume and self._results.is_complete(row, model)))
         self._clear_up()
 
     def known(self) -> Mapping[str, CaseRow]:

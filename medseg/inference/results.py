@@ -18,7 +18,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,9 +74,9 @@ class Results:
             self._last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
         return dict(self._rows)
 
-    def is_complete(self, row: CaseRow | None, model: str) -> bool:
+    def is_complete(self, row: CaseRow, model: str) -> bool:
         """Whether the case that this is the row of is complete, as the module says."""
-        if row is None or row.error is not None or row.model != model or not row.files:
+        if row.error is not None or row.model != model or not row.files:
             return False
         return all((self._folder / each).is_file() for each in row.files)
 
@@ -94,14 +94,15 @@ class Results:
                     table.truncate(end)
                     raise
 
-    def drop(self, cases: Collection[str]) -> None:
-        """Take the rows of `cases` out."""
+    def drop(self, rows: Iterable[CaseRow]) -> None:
+        """Take rows out; one that another process has written for the same case meanwhile stays."""
+        outdated = {row.case: row for row in rows}
         with self._alone():
             self._mend()
-            rows = self.rows()
-            if rows.keys() & set(cases):
-                kept = [self._line(row.as_record()) for case, row in rows.items() if case not in cases]
-                self._put(FILE_NAME, b"".join([self._header, *kept]))
+            now = self.rows()
+            kept = [row for case, row in now.items() if row != outdated.get(case)]
+            if len(kept) < len(now):
+                self._put(FILE_NAME, b"".join([self._header, *(self._line(row.as_record()) for row in kept)]))
 
     def write_json(self) -> None:
         """Write `results.json`: the rows of the table as `CaseRow.as_dict`, sorted by case."""

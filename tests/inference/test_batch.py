@@ -105,9 +105,18 @@ def test_table_that_another_process_replaced_is_read_anew(tmp_path: Path) -> Non
     for case in "abc":
         mine.append(row_of(case))
     assert list(mine.rows()) == ["a", "b", "c"]
-    other.drop({"a", "b"})
+    other.drop([row_of("a"), row_of("b")])
     other.append(row_of("d"))
     assert list(mine.rows()) == ["c", "d"]
+
+
+def test_row_that_another_process_has_just_written_stays(tmp_path: Path) -> None:
+    mine, other = Results(tmp_path, CLASSES), Results(tmp_path, CLASSES)
+    mine.append(CaseRow.failed("a", "damaged", SECONDS))
+    outdated = mine.rows()["a"]
+    other.append(row_of("a"))
+    mine.drop([outdated])
+    assert mine.rows() == {"a": row_of("a")}
 
 
 @pytest.mark.parametrize("content", ["case,dice\na,0.5\n", "", "no table"])
