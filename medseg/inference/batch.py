@@ -144,5 +144,3 @@ class SharedBatch(Batch):
                 with self._lock(case) as free:
                     if free:
                         shutil.rmtree(part, ignore_errors=True)
-                        with suppress(OSError):
-                            self._lock_of(case).unlink()
