@@ -124,7 +124,7 @@ class Decided(MapTransform):
     """MONAI transform from logits `(class, spatial...)` to the label map `(1, spatial...)` of a decision.
 
     Args:
-        keys: of the logits, which know the affine of their grid.
+        keys: of the logits, on the grid of the file that `image` was read from.
         decision: see there.
         classes: of the bundle.
         postprocessing: what is done to the label map then.
@@ -142,9 +142,9 @@ class Decided(MapTransform):
         """Replace the logits of every key."""
         decided = dict(data)
         for key in self.key_iterator(decided):
-            logits = decided[key]
-            probabilities = torch.as_tensor(logits).float().softmax(dim=0).numpy()
+            probabilities = torch.as_tensor(decided[key]).float().softmax(dim=0).numpy()
             labels = self._decision.labels(probabilities, self._classes)
-            labels = self.postprocessing(labels, VoxelSize.of(logits.affine, spatial_dims=labels.ndim))
+            affine = decided["image"].meta["original_affine"]
+            labels = self.postprocessing(labels, VoxelSize.of(affine, spatial_dims=labels.ndim))
             decided[key] = torch.from_numpy(labels[None])
         return decided

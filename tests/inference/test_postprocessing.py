@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from monai.bundle import ConfigParser
+from monai.transforms import Compose, LoadImaged, Orientationd
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from medseg.bundle.run import find_bundle
 from medseg.errors import BundleError, ImageError
-from medseg.inference import components
+from medseg.images import Geometry, write_volume
+from medseg.images.reader import Reader
+from medseg.inference import components, to_source_grid
 from medseg.inference.postprocessing import LargestComponent, Postprocessing, Structure, VoxelSize
 
 METADATA = {
@@ -419,3 +424,19 @@ def test_bundle_declares_its_steps_once_and_both_configs_take_them() -> None:
         parser.read_meta(str(bundle / "configs" / "metadata.json"))
         decided = parser.get_parsed_content("postprocessing").transforms[-1]
         assert decided.postprocessing.steps == (LargestComponent([Structure("spleen", (1,))]),)
+
+
+@pytest.mark.parametrize("moved", [[], [Orientationd(keys="image", axcodes="RAS", labels=None)]])
+def test_voxel_has_the_size_that_the_scans_file_tells_whatever_preprocessing_does(
+    moved: list[Any], tmp_path: Path
+) -> None:
+    labels = np.zeros((6, 6, 6), np.uint8)
+    labels[0, 0, :3] = labels[5, 5, :2] = 2
+    affine = np.diag([-0.5, 0.5, 2, 1])  # 0.5 mm3 a voxel
+    write_volume(tmp_path / "scan.nii.gz", labels, Geometry(labels.shape, affine))
+    preprocessing = Compose([LoadImaged(keys="image", reader=Reader, ensure_channel_first=True), *moved])
+    data = preprocessing({"image": str(tmp_path / "scan.nii.gz")})
+    data["pred"] = torch.from_numpy(np.eye(4, dtype=np.float32)[data["image"][0].numpy().astype(int)]).movedim(-1, 0)
+    to_scan = to_source_grid(preprocessing, metadata=METADATA, steps=[{"minimum_mm3": {"lesion": 1.5}}])
+    found = to_scan(data)["pred"]
+    assert found[0, 0, 0, :3].tolist() == [2, 2, 2] and int((found > 0).sum()) == 3
