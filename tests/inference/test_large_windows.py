@@ -1,0 +1,142 @@
+"""Windows as large as the memory allows: fewer of them, and what they say is what a whole pass says."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from monai.networks.nets import DynUNet, UNet
+
+from medseg.inference import SlidingWindow
+from medseg.inference.forecast import Forecast
+from medseg.inference.tiles import Tiling
+
+CONVOLUTIONS = torch.nn.Sequential(
+    torch.nn.Conv3d(1, 4, 3, padding=1), torch.nn.Tanh(), torch.nn.Conv3d(4, 2, 3, padding=1)
+).eval()
+
+
+def unet() -> UNet:
+    torch.manual_seed(0)
+    return UNet(3, 1, 3, channels=(4, 8, 8), strides=(2, 2), norm="batch").eval()
+
+
+def dynunet(levels: int = 4) -> DynUNet:
+    return DynUNet(
+        2,
+        1,
+        3,
+        kernel_size=[3] * levels,
+        strides=[1, *[2] * (levels - 1)],
+        upsample_kernel_size=[2] * (levels - 1),
+        filters=[4] * levels,
+        deep_supervision=True,
+    ).eval()
+
+
+@st.composite
+def tilings(draw: st.DrawFn) -> dict[str, Any]:
+    step = draw(st.sampled_from([1, 4, 8]))
+    half = max(1, step // 2)
+    smallest = [step * draw(st.integers(3, 6)) for _ in range(3)]
+    return {
+        "image": [draw(st.integers(1, 90)) for _ in range(3)],
+        "smallest": smallest,
+        "margin": [
+            draw(st.integers(0, (side - step) // 2 // max(1, step // 2))) * max(1, step // 2) for side in smallest
+        ],
+        "step": step,
+        "most_voxels": math.prod(smallest) * draw(st.floats(0.5, 40)),
+    }
+
+
+@given(tilings())
+def test_tiles_cover_the_image_once_each_voxel_far_inside_its_window(given: dict[str, Any]) -> None:
+    tiling = Tiling.over(**given)
+    covered = np.zeros(tiling.size, dtype=int)
+    for box, core in tiling.boxes():
+        covered[core] += 1
+        for axis, (seen, kept) in enumerate(zip(box, core, strict=True)):
+            assert seen.start % given["step"] == 0 and (seen.stop - seen.start) % given["step"] == 0
+            assert kept.start - seen.start >= given["margin"][axis] or seen.start == 0
+            assert seen.stop - kept.stop >= given["margin"][axis] or seen.stop == tiling.size[axis]
+    assert (covered == 1).all()
+    assert math.prod(tiling.window) <= given["most_voxels"] or list(tiling.window) == given["smallest"]
+
+
+def test_network_tells_by_how_much_its_windows_can_grow() -> None:
+    assert Forecast(CONVOLUTIONS, 1).step([32] * 3) == 1
+    assert Forecast(unet(), 1).step([32] * 3) == 4
+    assert Forecast(dynunet(), 1).step([64] * 2) == 8
+    assert Forecast(dynunet(6), 1).step([64] * 2) == 32
+    assert Forecast(torch.nn.Flatten(), 1).step([32] * 3) is None
+
+
+def test_forecast_leaves_the_network_as_it_is() -> None:
+    network = dynunet()
+    image = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        before = network(image)
+        Forecast(network, 1, torch.bfloat16).step([64, 64])
+        assert torch.equal(network(image), before)
+
+
+@pytest.mark.parametrize("size", [(41, 30, 26), (1, 50, 33), (9, 9, 9)])
+@pytest.mark.parametrize("memory", [1e5, 1e6, 1e12])
+@torch.no_grad()
+def test_large_windows_say_what_one_pass_over_the_padded_image_says(size: tuple[int, ...], memory: float) -> None:
+    """A network that sees less far than the margin cannot tell a large window from the whole image."""
+    image = torch.randn(1, 1, *size)
+    roi = 12
+    before = [max(0, roi - side) // 2 for side in size]
+    pads = [p for side, b in zip(reversed(size), reversed(before), strict=True) for p in (b, max(0, roi - side) - b)]
+    whole = CONVOLUTIONS(torch.nn.functional.pad(image, pads))
+    expected = whole[(slice(None), slice(None), *(slice(b, b + s) for b, s in zip(before, size, strict=True)))]
+    found = SlidingWindow(roi, overlap=0.5, window="auto", memory=memory)(image, CONVOLUTIONS)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_fewer_windows_are_run_the_more_memory_there_is() -> None:
+    network, runs = unet(), []
+    network.register_forward_hook(lambda _, seen, __: seen[0].is_meta or runs.append(tuple(seen[0].shape[2:])))
+    image = torch.randn(1, 1, 60, 44, 52)
+    counts = []
+    for memory in (1e5, 1e6, 1e12):
+        runs.clear()
+        SlidingWindow(16, overlap=0.5, window="auto", memory=memory)(image, network)
+        counts.append(len(runs))
+    assert counts[0] > counts[1] > counts[2] == 1
+    assert runs == [(60, 44, 52)]
+
+
+@torch.no_grad()
+def test_pieces_of_large_windows_cover_the_image_once() -> None:
+    size = (50, 20, 41)
+    seen = torch.zeros(size)
+    inferer = SlidingWindow(12, overlap=0.5, window="auto", memory=1e6)
+    for piece in inferer.pieces(torch.randn(1, *size), CONVOLUTIONS):
+        seen[piece.core] += 1
+        for core, start, held, length in zip(piece.core, piece.start, piece.logits.shape[1:], size, strict=True):
+            assert start <= core.start and min(core.stop, length - 1) < start + held
+    assert (seen == 1).all()
+
+
+@torch.no_grad()
+def test_large_windows_of_air_are_left_out() -> None:
+    image = torch.zeros(1, 1, 64, 64)
+    image[..., 50:, 50:] = 1
+    network = torch.nn.Conv2d(1, 2, 3, padding=1)
+    torch.nn.init.constant_(network.weight, 0.1)
+    network.bias.data = torch.tensor([0.05, 0.0])
+    network.weight.data[0] = 0
+    found = {
+        skip: SlidingWindow(16, overlap=0.5, window="auto", memory=2e4, skip_below=skip)(image, network).argmax(1)
+        for skip in (None, 0.0)
+    }
+    assert found[None].any() and torch.equal(found[None], found[0.0])
