@@ -93,12 +93,12 @@ def dynunet(classes: int) -> Network:
     return DynUNet(3, 1, classes, [3] * 6, strides, strides[1:], filters=(32, 64, 128, 256, 320, 320))
 
 
-def thin_unet(classes: int) -> Network:
+def thin_dynunet(classes: int) -> Network:
     """Next to no network: what is left is what stitches."""
-    return UNet(3, 1, classes, (8, 16), (2,))
+    return DynUNet(3, 1, classes, [3] * 3, (1, 2, 2), (2, 2), filters=(8, 16, 16))
 
 
-NETWORKS = {"spleen U-Net": spleen_unet, "DynUNet": dynunet, "thin U-Net": thin_unet}
+NETWORKS = {"spleen U-Net": spleen_unet, "DynUNet": dynunet, "thin DynUNet": thin_dynunet}
 
 
 def network_of(name: str, classes: int) -> Network:
@@ -394,7 +394,7 @@ def shapes_through(network: Network) -> Iterator[list[torch.Size]]:
     shapes: list[torch.Size] = []
 
     def note(_module: Network, inputs: tuple[torch.Tensor, ...]) -> None:
-        if type(inputs[0]) is torch.Tensor:
+        if not inputs[0].is_meta:
             shapes.append(inputs[0].shape)
 
     hook = network.register_forward_pre_hook(note)
@@ -434,7 +434,7 @@ def equality(report: Report, options: argparse.Namespace) -> None:
 
 def memory(report: Report, options: argparse.Namespace) -> None:
     """Peaks of 105 classes: ours of the whole volume, the others' of as many slices as they survive."""
-    network, slices = ("thin U-Net", 100) if options.quick else (options.memory_network, 1000)
+    network, slices = ("thin DynUNet", 100) if options.quick else (options.memory_network, 1000)
     header = ["", "slices survived", "time", "peak", "input and labels", "beyond them"]
     rows = []
     for who in ("medseg",) if options.quick else WHO:
