@@ -164,7 +164,7 @@ def judged(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
         write_volume(folder / "scan.nii.gz", np.ascontiguousarray(array), Geometry(array.shape, affine))
         overrides = {"input": str(folder / "scan.nii.gz"), "output_dir": str(folder / "out")}
         run_bundle(find_bundle("hippocampus_mri_3d"), "inference.yaml", overrides=overrides | given)
-        (record,) = json.loads((folder / "out" / "cases.json").read_text())
+        (record,) = json.loads((folder / "out" / "results.json").read_text())
         return record
 
     return run
