@@ -65,8 +65,8 @@ from medseg.data.dataset import load_labelled  # noqa: E402
 from medseg.data.phantom import make_phantom  # noqa: E402
 from medseg.device import autocast, pick_precision  # noqa: E402
 from medseg.inference import Decision, SlidingWindow  # noqa: E402
-from medseg.inference.drawing import Drawing  # noqa: E402
-from medseg.inference.source_grid import SourceGrid  # noqa: E402
+from medseg.inference.restoring.drawing import Drawing  # noqa: E402
+from medseg.inference.restoring.source_grid import SourceGrid  # noqa: E402
 from medseg.inference.wrapped import Cast  # noqa: E402
 from medseg.metrics import dice  # noqa: E402
 

@@ -22,9 +22,9 @@ from medseg.evaluation.recording import record
 from medseg.images import Image, LabelCoding, read_label, read_label_parts
 from medseg.images.reader import LabelReader
 from medseg.inference import Predictor
-from medseg.inference.batch import Batch
-from medseg.inference.restore import ToSourceGrid
-from medseg.inference.rows import CaseRow
+from medseg.inference.batch.batch import Batch
+from medseg.inference.batch.rows import CaseRow
+from medseg.inference.restoring.to_source_grid import ToSourceGrid
 from medseg.inference.scan import Segmented
 from medseg.inference.stages import Stages
 from medseg.pictures import difference_picture, save, save_picture

@@ -18,8 +18,8 @@ from medseg.errors import ConfigError, MedsegError
 from medseg.evaluation.evaluator import Evaluator
 from medseg.evaluation.measures import Compared
 from medseg.inference import Decision
-from medseg.inference.components import remove_small
-from medseg.inference.rows import CaseRow
+from medseg.inference.batch.rows import CaseRow
+from medseg.inference.postprocessing.components import remove_small
 from medseg.inference.stages import Stages
 from medseg.metrics import Confusion, ScoreHistogram, dice
 

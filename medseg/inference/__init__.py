@@ -1,14 +1,14 @@
 """Whole scans to segmentations on their own grid."""
 
 from medseg.bundle.parts import takes_parts
-from medseg.inference.decision import Decision
 from medseg.inference.ensemble import Ensemble
 from medseg.inference.inputs import find_inputs
-from medseg.inference.mirrored import Mirrored
-from medseg.inference.overlap_tile import OverlapTile
 from medseg.inference.predictor import Predictor
-from medseg.inference.restore import to_source_grid
-from medseg.inference.sliding_window import SlidingWindow
+from medseg.inference.restoring.decision import Decision
+from medseg.inference.restoring.to_source_grid import to_source_grid
+from medseg.inference.windows.mirrored import Mirrored
+from medseg.inference.windows.overlap_tile import OverlapTile
+from medseg.inference.windows.sliding_window import SlidingWindow
 
 PREDICTOR_PARTS = {
     "device": "device",

@@ -21,21 +21,21 @@ from medseg.device import check_device, pick_precision, plain_tensor
 from medseg.errors import ConfigError, ImageError, MedsegError, OutputError, user_error_in
 from medseg.files import check_output_dir, together
 from medseg.images import split_series, write_dicom_seg, write_labels, write_volume
-from medseg.inference.batch import Batch, SharedBatch
-from medseg.inference.decision import decision_beside
+from medseg.inference.batch.batch import Batch, SharedBatch
+from medseg.inference.batch.identity import model_identity
+from medseg.inference.batch.progress import Progress
+from medseg.inference.batch.rows import CaseRow
+from medseg.inference.batch.shard import Shard
 from medseg.inference.ensemble import Ensemble
-from medseg.inference.facts import CaseFacts
-from medseg.inference.fingerprint import fingerprint_beside
-from medseg.inference.identity import model_identity
-from medseg.inference.pieces import pieces_of
 from medseg.inference.prepared import Prepared
-from medseg.inference.progress import Progress
-from medseg.inference.quality import Tolerances, Verdict, judge
-from medseg.inference.restore import ToSourceGrid
-from medseg.inference.rows import CaseRow
+from medseg.inference.quality.facts import CaseFacts
+from medseg.inference.quality.fingerprint import fingerprint_beside
+from medseg.inference.quality.verdict import Tolerances, Verdict, judge
+from medseg.inference.restoring.decision import decision_beside
+from medseg.inference.restoring.to_source_grid import ToSourceGrid
 from medseg.inference.scan import Scan, Segmented
-from medseg.inference.shard import Shard
 from medseg.inference.stages import Stages
+from medseg.inference.windows.pieces import pieces_of
 from medseg.pictures import Panel, contact_sheet, save
 
 _log = logging.getLogger(__name__)
@@ -70,10 +70,10 @@ class Predictor(SupervisedEvaluator):
         save_probabilities: whether to write `NAME_probabilities.nii.gz` too: a channel per class, the
             background first.
         tolerances: name -> value, where `quality.Tolerances` are not to hold.
-        resume: whether to leave out the cases that are complete (see `medseg.inference.results`). Without, every
+        resume: whether to leave out the cases that are complete (see `medseg.inference.batch.results`). Without, every
             case is done anew; to share the work, start every run with it.
         shard: such as `1/4` for the first quarter of the sorted cases; see `Shard.parse`.
-        engine: `local`, or `ray` for the cluster that Ray finds (see `medseg.inference.cluster`).
+        engine: `local`, or `ray` for the cluster that Ray finds (see `medseg.inference.batch.cluster`).
 
     Raises:
         ConfigError: for a tolerance that there is not.
@@ -176,7 +176,7 @@ class Predictor(SupervisedEvaluator):
 
     def _pass(self, batch: Batch, entries: Sequence[Mapping[str, Any]], progress: Progress) -> None:
         if self._engine == "ray":
-            from medseg.inference.cluster import run_on_ray
+            from medseg.inference.batch.cluster import run_on_ray
 
             run_on_ray(batch, entries, progress, self.output_dir)
         else:

@@ -19,7 +19,7 @@ from medseg import __version__
 from medseg.bundle.metadata import class_colours, class_names
 from medseg.bundle.running import running_workflow
 from medseg.files import write_text
-from medseg.inference.fingerprint import FILE_NAME as FINGERPRINT
+from medseg.inference.quality.fingerprint import FILE_NAME as FINGERPRINT
 from medseg.pictures import Panel, contact_sheet, learning_curves, save
 from medseg.tracking import Tracker, public_config
 from medseg.training.checkpoint import BestAndLast

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from monai.transforms import Compose, LoadImaged
 
-from medseg.inference.facts import CaseFacts
-from medseg.inference.fingerprint import Fingerprint
+from medseg.inference.quality.facts import CaseFacts
+from medseg.inference.quality.fingerprint import Fingerprint
 from medseg.inference.scan import Scan
 
 _log = logging.getLogger(__name__)

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from medseg.bundle.run import run_bundle
 from medseg.errors import ConfigError, MedsegError, OutputError
 from medseg.files import together
-from medseg.inference.batch import SharedBatch
-from medseg.inference.cluster import Places
+from medseg.inference.batch.batch import SharedBatch
+from medseg.inference.batch.cluster import Places
+from medseg.inference.batch.results import Results
+from medseg.inference.batch.rows import CaseRow
+from medseg.inference.batch.shard import Shard
 from medseg.inference.predictor import Predictor
-from medseg.inference.results import Results
-from medseg.inference.rows import CaseRow
-from medseg.inference.shard import Shard
 
 REPOSITORY = Path(__file__).parents[2]
 CLASSES = {1: "liver", 2: "left kidney"}

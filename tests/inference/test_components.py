@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
-from medseg.inference.components import component_sizes
+from medseg.inference.postprocessing.components import component_sizes
 
 
 @given(

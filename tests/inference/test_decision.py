@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medseg.errors import BundleError
 from medseg.images.reader import Reader
 from medseg.inference import Decision, to_source_grid
-from medseg.inference.decision import decision_beside
+from medseg.inference.restoring.decision import decision_beside
 from medseg.types import LabelClass
 
 METADATA = {

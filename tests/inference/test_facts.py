@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medseg.images import Geometry
-from medseg.inference.facts import CaseFacts
+from medseg.inference.quality.facts import CaseFacts
 from medseg.inference.scan import Scan
 
 NAMES = {1: "liver", 3: "spleen"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from medseg.errors import BundleError
-from medseg.inference.facts import CaseFacts, ClassFacts
-from medseg.inference.fingerprint import Fingerprint, fingerprint_beside
+from medseg.inference.quality.facts import CaseFacts, ClassFacts
+from medseg.inference.quality.fingerprint import Fingerprint, fingerprint_beside
 from medseg.types import LabelClass
 
 CLASSES = (LabelClass(1, "liver"), LabelClass(2, "spleen"))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from monai.networks.nets import DynUNet, UNet
 
 from medseg.inference import SlidingWindow
-from medseg.inference.forecast import Forecast
-from medseg.inference.tiles import Tiling
+from medseg.inference.windows.forecast import Forecast
+from medseg.inference.windows.tiles import Tiling
 
 CONVOLUTIONS = torch.nn.Sequential(
     torch.nn.Conv3d(1, 4, 3, padding=1), torch.nn.Tanh(), torch.nn.Conv3d(4, 2, 3, padding=1)

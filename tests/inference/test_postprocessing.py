@@ -22,8 +22,8 @@ from medseg.bundle.run import find_bundle
 from medseg.errors import BundleError, ImageError
 from medseg.images import Geometry, write_volume
 from medseg.images.reader import Reader
-from medseg.inference import components, to_source_grid
-from medseg.inference.postprocessing import LargestComponent, Postprocessing, Structure, VoxelSize
+from medseg.inference.postprocessing import components, to_source_grid
+from medseg.inference.postprocessing.steps import LargestComponent, Postprocessing, Structure, VoxelSize
 
 METADATA = {
     "classes": {name: {"colour": [0, 0, value]} for value, name in enumerate(("liver", "lesion", "vessel"), start=1)},

@@ -14,9 +14,9 @@ import torch
 
 from medseg.bundle.run import find_bundle, run_bundle
 from medseg.errors import ConfigError
-from medseg.inference.facts import CaseFacts, ClassFacts
-from medseg.inference.fingerprint import Fingerprint
-from medseg.inference.quality import Tolerances, Verdict, judge, mean_confidence
+from medseg.inference.quality.facts import CaseFacts, ClassFacts
+from medseg.inference.quality.fingerprint import Fingerprint
+from medseg.inference.quality.verdict import Tolerances, Verdict, judge, mean_confidence
 
 SPLEEN = ClassFacts(size=200, components=1, sides=(), brightness=(0.8,))
 CASE = CaseFacts(3, "CT", (0.8, 0.8, 3.0), (350, 300, 400), ((-1000, 20, 500),), {"spleen": SPLEEN})

@@ -23,8 +23,8 @@ from monai.transforms import (
 )
 from scipy.spatial.transform import Rotation
 
-from medseg.inference.pieces import Piece
-from medseg.inference.source_grid import SourceGrid
+from medseg.inference.restoring.source_grid import SourceGrid
+from medseg.inference.windows.pieces import Piece
 
 STEPS = [
     CropForegroundd("image", source_key="image", select_fn=lambda x: x > 1, margin=2, allow_smaller=False),

@@ -17,7 +17,7 @@ from medseg.bundle.pack import pack
 from medseg.bundle.run import find_bundle
 from medseg.data import find_cases
 from medseg.images import read_geometry, read_label
-from medseg.inference.fingerprint import Fingerprint, fingerprint_beside
+from medseg.inference.quality.fingerprint import Fingerprint, fingerprint_beside
 from medseg.training.survey import Survey
 
 METADATA = load_config(find_bundle("phantom_ct_3d") / "configs" / "metadata.json")

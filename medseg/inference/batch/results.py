@@ -25,7 +25,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from medseg.errors import OutputError
-from medseg.inference.rows import CaseRow, columns
+from medseg.inference.batch.rows import CaseRow, columns
 
 FILE_NAME = "results.csv"
 HIDDEN = ".medseg"  # the folder of locks and of what is being written

@@ -20,10 +20,10 @@ from typing import Any
 
 from medseg.bundle.running import running_parser
 from medseg.errors import ConfigError, MedsegError, user_error_in
-from medseg.inference.batch import Batch
-from medseg.inference.progress import Progress
-from medseg.inference.results import HIDDEN
-from medseg.inference.rows import CaseRow
+from medseg.inference.batch.batch import Batch
+from medseg.inference.batch.progress import Progress
+from medseg.inference.batch.results import HIDDEN
+from medseg.inference.batch.rows import CaseRow
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import BundleError
 from medseg.files import write_text
-from medseg.inference.postprocessing import Postprocessing, VoxelSize
+from medseg.inference.postprocessing.steps import Postprocessing, VoxelSize
 from medseg.types import LabelClass
 
 FILE_NAME = "decision.json"

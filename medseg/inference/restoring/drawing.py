@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medseg.inference.decision import Decision
-from medseg.inference.pieces import Piece
-from medseg.inference.source_grid import SourceGrid
+from medseg.inference.restoring.decision import Decision
+from medseg.inference.restoring.source_grid import SourceGrid
+from medseg.inference.windows.pieces import Piece
 from medseg.types import LabelClass
 
 _SAMPLE = 4096  # voxels of a part of the image that tell how sure the network was

@@ -11,7 +11,7 @@ from monai.inferers import Inferer
 from torch import nn
 
 from medseg.errors import ConfigError
-from medseg.inference.pieces import Piece, pieces_of
+from medseg.inference.windows.pieces import Piece, pieces_of
 from medseg.inference.wrapped import Wrapped
 
 

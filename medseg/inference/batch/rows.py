@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import on_one_line
-from medseg.inference.quality import Verdict
+from medseg.inference.quality.verdict import Verdict
 from medseg.inference.stages import STAGES
 
 _BETWEEN = " | "  # the warnings, or files, in a table's cell

@@ -9,7 +9,7 @@ import torch
 from monai.inferers import Inferer
 from torch import nn
 
-from medseg.inference.boxes import Box, all_channels, seen_from
+from medseg.inference.windows.boxes import Box, all_channels, seen_from
 
 
 @dataclass(frozen=True, eq=False)

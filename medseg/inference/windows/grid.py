@@ -12,7 +12,7 @@ import torch
 from monai.data.utils import compute_importance_map
 from torch.nn import functional as F
 
-from medseg.inference.boxes import all_channels, box_at
+from medseg.inference.windows.boxes import all_channels, box_at
 
 
 @dataclass(frozen=True, eq=False)

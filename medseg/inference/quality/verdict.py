@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 
 from medseg.errors import ConfigError
-from medseg.inference.facts import PERCENTILES, CaseFacts, ClassFacts
-from medseg.inference.fingerprint import ClassFingerprint, Fingerprint, Range
+from medseg.inference.quality.facts import PERCENTILES, CaseFacts, ClassFacts
+from medseg.inference.quality.fingerprint import ClassFingerprint, Fingerprint, Range
 
 _AXES = ("left-right", "front-back", "head-feet")
 _PICTURE_AXES = ("wide", "high")

@@ -14,11 +14,11 @@ from torch import nn
 
 from medseg.device import free_memory
 from medseg.errors import ConfigError
-from medseg.inference.boxes import Box, all_channels, box_at, seen_from, within
-from medseg.inference.forecast import Forecast
-from medseg.inference.pieces import Piece, joined
-from medseg.inference.tiles import Tiling
-from medseg.inference.windows import WindowGrid, padded
+from medseg.inference.windows.boxes import Box, all_channels, box_at, seen_from, within
+from medseg.inference.windows.forecast import Forecast
+from medseg.inference.windows.grid import WindowGrid, padded
+from medseg.inference.windows.pieces import Piece, joined
+from medseg.inference.windows.tiles import Tiling
 
 _log = logging.getLogger(__name__)
 _WINDOWS = ("trained", "auto")

@@ -10,7 +10,7 @@ from typing import Any
 
 from medseg.errors import BundleError
 from medseg.files import write_text
-from medseg.inference.facts import CaseFacts, ClassFacts
+from medseg.inference.quality.facts import CaseFacts, ClassFacts
 from medseg.types import LabelClass
 
 FILE_NAME = "fingerprint.json"

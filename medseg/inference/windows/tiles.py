@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
-from medseg.inference.boxes import Box, box_at
+from medseg.inference.windows.boxes import Box, box_at
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from medseg.images import Geometry
-from medseg.inference.components import component_sizes
+from medseg.inference.postprocessing.components import component_sizes
 from medseg.inference.scan import Scan
 
 PERCENTILES = (0.5, 50.0, 99.5)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from medseg.inference.rows import CaseRow
+from medseg.inference.batch.rows import CaseRow
 
 _log = logging.getLogger(__name__)
 _FEW = 10  # cases that have a line each beside the bar too

@@ -13,8 +13,8 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 from scipy import sparse
 
-from medseg.inference.boxes import Box, all_channels, seen_from
-from medseg.inference.pieces import Piece
+from medseg.inference.windows.boxes import Box, all_channels, seen_from
+from medseg.inference.windows.pieces import Piece
 
 _WORKING_SET = 4 * 2**20  # bytes of logits that are interpolated at once: what stays in a core's cache
 _SAME = 1e-4  # of a voxel: nearer places are the same

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from medseg.inference.decision import Decision
+from medseg.inference.restoring.decision import Decision
 
 
 def model_identity(metadata: Mapping[str, Any], network: torch.nn.Module, decision: Decision) -> str:

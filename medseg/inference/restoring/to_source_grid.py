@@ -12,11 +12,11 @@ from monai.transforms import Compose, EnsureTyped, Invertd, InvertibleTransform,
 from numpy.typing import NDArray
 
 from medseg.bundle.metadata import label_classes
-from medseg.inference.decision import Decided, Decision, decision_beside
-from medseg.inference.drawing import Drawing
-from medseg.inference.pieces import Piece, joined
-from medseg.inference.postprocessing import Postprocessing, VoxelSize
-from medseg.inference.source_grid import SourceGrid
+from medseg.inference.postprocessing.steps import Postprocessing, VoxelSize
+from medseg.inference.restoring.decision import Decided, Decision, decision_beside
+from medseg.inference.restoring.drawing import Drawing
+from medseg.inference.restoring.source_grid import SourceGrid
+from medseg.inference.windows.pieces import Piece, joined
 from medseg.types import LabelClass
 
 

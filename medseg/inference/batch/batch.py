@@ -12,8 +12,8 @@ from filelock import FileLock, Timeout
 
 from medseg.errors import OutputError
 from medseg.files import PART
-from medseg.inference.results import HIDDEN, Results
-from medseg.inference.rows import CaseRow
+from medseg.inference.batch.results import HIDDEN, Results
+from medseg.inference.batch.rows import CaseRow
 
 
 class Batch:
@@ -66,7 +66,7 @@ class SharedBatch(Batch):
         class_names: label value -> class name.
         endings: of all files that a case may have: `NAME` and one of these. A case begins with none of them.
         model: what segments them, as rows tell it.
-        resume: whether to leave out those that are complete (see `medseg.inference.results`); without, the rows
+        resume: whether to leave out those that are complete (see `medseg.inference.batch.results`); without, the rows
             of all of them are taken out and they are done anew. Rows of other cases stay.
 
     Raises:

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medseg.bundle.metadata import label_classes, label_regions
 from medseg.errors import BundleError, ImageError
-from medseg.inference.components import fill_holes, keep_beside, keep_largest, remove_small
+from medseg.inference.postprocessing.components import fill_holes, keep_beside, keep_largest, remove_small
 
 Labels = TypeVar("Labels", bound=NDArray[Any])
 

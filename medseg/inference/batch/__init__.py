@@ -1,0 +1,1 @@
+"""Many cases into one folder, by one process or by many."""

@@ -1,0 +1,1 @@
+"""Whether a person should look at a case."""

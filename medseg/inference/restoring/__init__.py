@@ -1,0 +1,1 @@
+"""From logits on the network's grid to classes on the scan's."""
