@@ -22,7 +22,8 @@ from medseg.bundle.run import find_bundle
 from medseg.errors import BundleError, ImageError
 from medseg.images import Geometry, write_volume
 from medseg.images.reader import Reader
-from medseg.inference.postprocessing import components, to_source_grid
+from medseg.inference import to_source_grid
+from medseg.inference.postprocessing import components
 from medseg.inference.postprocessing.steps import LargestComponent, Postprocessing, Structure, VoxelSize
 
 METADATA = {

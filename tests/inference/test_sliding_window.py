@@ -97,10 +97,13 @@ def test_network_that_works_in_place_leaves_the_image_as_it_was() -> None:
     assert torch.equal(image, before)
 
 
+@pytest.mark.parametrize("window", ["trained", "auto"])
 @torch.no_grad()
-def test_sums_are_float32_whatever_the_network_computes_in() -> None:
+def test_result_is_float32_whatever_the_network_computes_in(window: str) -> None:
     image = torch.randn(1, 1, 20, 20)
-    found = SlidingWindow(8, overlap=0.5, mode="gaussian")(image, lambda x: x.bfloat16())
+    network = torch.nn.Identity()
+    network.register_forward_hook(lambda _, __, seen: seen.bfloat16())
+    found = SlidingWindow(8, overlap=0.5, mode="gaussian", window=window)(image, network)
     assert torch.allclose(found, image, atol=0.02) and found.dtype == torch.float32
 
 

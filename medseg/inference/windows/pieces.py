@@ -44,11 +44,11 @@ def pieces_of(inferer: Inferer, image: torch.Tensor, network: nn.Module) -> Iter
 
 
 def joined(pieces: Iterable[Piece], size: Sequence[int]) -> torch.Tensor:
-    """All pieces of an image of `size` voxels as one tensor `(class, spatial...)`."""
+    """All pieces of an image of `size` voxels as one tensor `(class, spatial...)`, float32."""
     result: torch.Tensor | None = None
     for piece in pieces:
         if result is None:
-            result = piece.logits.new_empty((len(piece.logits), *size))
+            result = piece.logits.new_empty((len(piece.logits), *size), dtype=torch.float32)
         held = seen_from(piece.core, piece.start)
         result[all_channels(piece.core)] = piece.logits[all_channels(held)]
     if result is None:
