@@ -155,6 +155,8 @@ def predict(
         bool,
         typer.Option("--resume", help="Leave out the cases that are complete; several processes can share a folder."),
     ] = False,
+    ram: Annotated[float | None, typer.Option("--ram", help="GB that the process may hold in main memory.")] = None,
+    vram: Annotated[float | None, typer.Option("--vram", help="The same on a GPU.")] = None,
     shard: Annotated[
         str | None, typer.Option("--shard", help="I/N, this process's share of the cases; auto asks SLURM or torchrun.")
     ] = None,
@@ -177,6 +179,8 @@ def predict(
         "checkpoint": _one_or_several(checkpoint),
         "device": device,
         "resume": resume or None,
+        "ram": ram,
+        "vram": vram,
         "shard": shard,
         "engine": engine,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from medseg.inference.batch.identity import model_identity
 from medseg.inference.batch.progress import Progress
 from medseg.inference.batch.rows import CaseRow
 from medseg.inference.batch.shard import Shard
+from medseg.inference.budget import Budget
 from medseg.inference.ensemble import Ensemble
 from medseg.inference.prepared import Prepared
 from medseg.inference.quality.facts import CaseFacts
@@ -35,7 +37,9 @@ from medseg.inference.restoring.decision import decision_beside
 from medseg.inference.restoring.to_source_grid import ToSourceGrid
 from medseg.inference.scan import Scan, Segmented
 from medseg.inference.stages import Stages
+from medseg.inference.windows.mirrored import Mirrored
 from medseg.inference.windows.pieces import pieces_of
+from medseg.inference.windows.sliding_window import SlidingWindow
 from medseg.pictures import Panel, contact_sheet, save
 
 _log = logging.getLogger(__name__)
@@ -67,6 +71,9 @@ class Predictor(SupervisedEvaluator):
         output_dir: made if absent.
         precision: see `medseg.device.pick_precision`.
         backend: what computes the network: `auto`, or one of `backends.BACKENDS`.
+        ram: GB that the process may hold in main memory; None for most of what is free. Windows are chosen so that
+            it is kept, where the inferer is `SlidingWindow`.
+        vram: the same on a GPU.
         save_probabilities: whether to write `NAME_probabilities.nii.gz` too: a channel per class, the
             background first.
         tolerances: name -> value, where `quality.Tolerances` are not to hold.
@@ -93,6 +100,8 @@ class Predictor(SupervisedEvaluator):
         output_dir: str,
         precision: str = "auto",
         backend: str = "auto",
+        ram: float | None = None,
+        vram: float | None = None,
         save_probabilities: bool = False,
         tolerances: Mapping[str, float] | None = None,
         resume: bool = False,
@@ -134,6 +143,7 @@ class Predictor(SupervisedEvaluator):
         self._tolerances = Tolerances.given(tolerances)
         self._fingerprint = fingerprint_beside(checkpoint, label_classes(metadata))
         self._has_weights = checkpoint is not None
+        self._budget = Budget(device, ram, vram)
         self._save_probabilities = save_probabilities
         self.keep_probabilities = save_probabilities
         self._weights = checkpoint
@@ -251,6 +261,8 @@ class Predictor(SupervisedEvaluator):
             data = transform(data, start=1)
             self._check_input(entry, data["image"])
         seen = plain_tensor(data["image"], self.state.device)
+        if isinstance(self.inferer, SlidingWindow | Mirrored):
+            self.inferer.memory = self._budget.for_windows(seen, math.prod(scan.geometry.shape))
         with stages("restore"), torch.inference_mode():  # takes turns with the network
             pieces = stages.each("network", pieces_of(self.inferer, seen, self.network))
             drawing = self.to_source_grid.draw(data["image"], pieces, keep_probabilities=self.keep_probabilities)
@@ -318,6 +330,8 @@ class Predictor(SupervisedEvaluator):
         expected, its_dims = self._input["num_channels"], len(self._input.get("spatial_shape", image.shape[1:]))
         if dims != its_dims:
             raise ImageError(f"{entry['image']}: has {dims} dimensions; this bundle takes images of {its_dims}")
+        if not image.numel():
+            raise ImageError(f"{entry['image']}: nothing is left of it after the bundle's preprocessing crops it")
         if found != expected:
             what = ", ".join(self._input["channel_def"].values())
             raise ImageError(f"{entry['image']}: has {found} channels; this bundle takes {expected}: {what}")

@@ -143,3 +143,13 @@ def test_large_windows_of_air_are_left_out() -> None:
         for skip in (None, 0.0)
     }
     assert found[None].any() and torch.equal(found[None], found[0.0])
+
+
+@torch.no_grad()
+def test_where_the_sums_of_all_classes_do_not_fit_windows_lie_side_by_side(caplog: pytest.LogCaptureFixture) -> None:
+    image = torch.randn(1, 1, 40, 30, 30)
+    blended = SlidingWindow(12, overlap=0.5, mode="gaussian")(image, CONVOLUTIONS)
+    assert not caplog.records
+    found = SlidingWindow(12, overlap=0.5, mode="gaussian", memory=1e5)(image, CONVOLUTIONS)
+    assert "are not blended" in caplog.text
+    assert torch.allclose(found, CONVOLUTIONS(image), atol=1e-5) and not torch.equal(found, blended)

@@ -21,6 +21,9 @@ class Forecast:
         network: from images `(N, C, spatial...)` to logits `(N, classes, spatial...)`.
         channels: C.
         precision: of its tensors.
+
+    Attributes:
+        classes: that the network tells apart; known after the first pass.
     """
 
     def __init__(self, network: nn.Module, channels: int, precision: torch.dtype = torch.float32) -> None:
@@ -28,6 +31,7 @@ class Forecast:
         self._network = copy.deepcopy(network, memo=dict(weights))
         self._channels = channels
         self._precision = precision
+        self.classes = 0
         self._bytes: dict[tuple[int, ...], int | None] = {}
 
     def bytes(self, window: Sequence[int]) -> int | None:
@@ -47,10 +51,13 @@ class Forecast:
             image = torch.empty((1, self._channels, *window), dtype=self._precision)
             try:
                 logits = self._network(image)
-            except (RuntimeError, ValueError, AssertionError, TypeError, NotImplementedError):
+            except Exception:  # each network says in its own way that it does not take a size
                 return None
         fits = isinstance(logits, torch.Tensor) and tuple(logits.shape[2:]) == window
-        return alive.peak if fits else None
+        if not fits:
+            return None
+        self.classes = logits.shape[1]
+        return alive.peak
 
     def step(self, window: Sequence[int]) -> int | None:
         """The smallest power of 2 by which every side of a window can grow; None if there is none."""

@@ -46,6 +46,17 @@ class Mirrored(Inferer):
         found: torch.Tensor = self._inferer(inputs, self._copies(network, inputs.ndim - 2), *args, **kwargs)
         return found
 
+    @property
+    def memory(self) -> float | None:
+        """Bytes that windows may take, where the inferer has windows; see `SlidingWindow`."""
+        found: float | None = getattr(self._inferer, "memory", None)
+        return found
+
+    @memory.setter
+    def memory(self, value: float | None) -> None:
+        if hasattr(self._inferer, "memory"):
+            self._inferer.memory = value
+
     def pieces(self, image: torch.Tensor, network: nn.Module) -> Iterator[Piece]:
         """The same of one image `(C, spatial...)`, in the pieces of the inferer."""
         return pieces_of(self._inferer, image, self._copies(network, image.ndim - 1))

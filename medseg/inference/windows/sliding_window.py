@@ -44,7 +44,9 @@ class SlidingWindow(SlidingWindowInferer):
             image at once, and takes every voxel from the window in which it lies furthest inside; what is repeated
             is then little instead of most of the work. The network must be fully convolutional. One with instance
             normalisation sees other statistics in larger windows: check on labelled cases that nothing is lost.
-        memory: bytes that a window may take with `auto`; None for most of what is free when an image comes.
+        memory: bytes that windows may take; None for half of what is free when an image comes. Where the sums of all
+            classes over a row of windows would take more, windows are not blended either: each voxel is then taken
+            from the window in which it lies furthest inside, and a warning says so.
         skip_below: a window of which no voxel (as the network sees it, first channel) lies above this holds nothing
             and is not run. Where windows overlap those that were run decide; where none was, is background. None to
             run them all.
@@ -87,27 +89,46 @@ class SlidingWindow(SlidingWindowInferer):
 
     def pieces(self, image: torch.Tensor, network: Any) -> Iterator[Piece]:
         """The same of one image `(C, spatial...)`, in finished pieces, in the order of the first axis."""
-        tiling = self._tiling(image, network) if self._window == "auto" else None
+        tiling = self._tiling(image, network)
         return self._blended(image, network) if tiling is None else self._tiled(image, network, tiling)
 
     def _tiling(self, image: torch.Tensor, network: nn.Module) -> Tiling | None:
-        """The largest windows that the memory allows; None where the network takes none but those it knows."""
-        smallest = tuple(fall_back_tuple(self.roi_size, image.shape[1:]))
+        """The windows that lie side by side; None where windows are to be blended."""
+        if not isinstance(network, nn.Module):  # nothing that could be asked
+            return None
         if self._known is None or self._known[0] is not network:
             self._known = network, Forecast(network, len(image), getattr(network, "precision", torch.float32))
         forecast = self._known[1]
-        step, needed = forecast.step(smallest), forecast.bytes(smallest)
+        window = tuple(fall_back_tuple(self.roi_size, image.shape[1:]))
+        step, needed = forecast.step(window), forecast.bytes(window)
         if step is None or needed is None:
-            _log.info(f"the network takes windows of {smallest} only; nothing larger is tried")
+            if self._window == "auto":
+                _log.info(f"the network takes windows of {window} only; nothing larger is tried")
             return None
         free = self.memory or _SHARE * free_memory(image.device)
+        if self._window == "trained":
+            sums = 4 * forecast.classes * (window[0] + 1) * math.prod(map(max, image.shape[2:], window[1:]))
+            if sums + needed <= free:
+                return None
+            _log.warning(
+                f"windows of {window} are not blended, each voxel is taken from one of them: the sums of "
+                f"{forecast.classes} classes would take {sums / 1e9:.1f} GB of {free / 1e9:.1f} GB"
+            )
+        return self._largest(image, window, step, forecast, free if self._window == "auto" else 0)
+
+    def _largest(
+        self, image: torch.Tensor, smallest: tuple[int, ...], step: int, forecast: Forecast, free: float
+    ) -> Tiling:
+        """The largest windows of which one fits into `free` bytes."""
         overlaps = ensure_tuple_rep(self.overlap, len(smallest))
         margin = [_margin(*each, step) for each in zip(smallest, overlaps, strict=True)]
+        needed = forecast.bytes(smallest) or 1
         most_voxels = free / needed * math.prod(smallest)
         while True:
             tiling = Tiling.over(image.shape[1:], smallest, margin=margin, step=step, most_voxels=most_voxels)
-            needed = forecast.bytes(tiling.window)
-            if needed is None or needed <= free or tiling.window == smallest:
+            needed = forecast.bytes(tiling.window) or 0
+            if needed <= free or tiling.window == smallest:
+                _log.debug(f"{len(tiling)} windows of {tiling.window}, {needed / 1e9:.2f} GB each")
                 return tiling
             most_voxels = math.prod(tiling.window) * min(0.9, free / needed)
 

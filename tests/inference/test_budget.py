@@ -1,0 +1,46 @@
+"""Segmenting keeps to the memory that it may take, or says what it lacks before the network begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from medseg.bundle.run import run_bundle
+from medseg.device import free_memory, used_memory
+from medseg.errors import ConfigError, MedsegError
+from medseg.inference.budget import Budget
+
+CPU = torch.device("cpu")
+
+
+def test_memory_of_process_and_machine_is_seen() -> None:
+    before = used_memory(CPU)
+    held = torch.ones(50_000_000)
+    assert 1.8e8 < used_memory(CPU) - before < 2.5e8
+    assert held.numel() and free_memory(CPU) > 0
+
+
+def test_less_is_left_for_windows_of_larger_scans() -> None:
+    budget = Budget(CPU, ram=100, vram=None)
+    small, large = (budget.for_windows(torch.empty(1, n, 100, 100, device="meta"), n * 10**4) for n in (10, 1000))
+    assert 0 < large < small < 100e9
+
+
+def test_scan_that_does_not_fit_is_told_with_what_to_do() -> None:
+    with pytest.raises(MedsegError, match=r"ram 0\.1 GB: the scan of 1000000 voxels takes .* allow more with --ram"):
+        Budget(CPU, ram=0.1, vram=None).for_windows(torch.empty(1, 100, 100, 100, device="meta"), 10**6)
+
+
+@pytest.mark.parametrize("limit", [0, -1, "much"])
+def test_limit_that_is_none_is_refused(limit: Any) -> None:
+    with pytest.raises(ConfigError, match="give a number of GB above 0"):
+        Budget(CPU, ram=limit, vram=None)
+
+
+def test_prediction_within_a_limit_too_small_ends_in_one_line(tiny_bundle: Path, phantom: Path, tmp_path: Path) -> None:
+    given = {"input": str(phantom / "images" / "case_001.nii.gz"), "output_dir": str(tmp_path), "ram": 0.01}
+    with pytest.raises(MedsegError, match=r"1 of 1 cases failed.*allow more with --ram"):
+        run_bundle(tiny_bundle, "inference.yaml", overrides=given)
