@@ -145,6 +145,12 @@ def test_a_window_s_logits_do_not_depend_on_its_batch(case: tuple[nn.Module, tor
     assert torch.equal(forward(batch)[1:], forward(batch[1:]))
 
 
+def test_in_fp32_a_large_window_is_normalised_as_exactly_as_by_torch() -> None:
+    network = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.InstanceNorm3d(4, affine=True)).eval()
+    window = 5 + torch.randn(1, 1, 128, 128, 96)
+    assert error(TorchForward(network, CPU, torch.float32)(window), logits(network, window)) < 1e-5
+
+
 def test_one_small_window_is_never_left_to_slow_conv3d() -> None:
     network, batch = hippocampus_dynunet().eval(), torch.randn(1, 1, 16, 16, 16)
     assert "aten::slow_conv3d" in operations(lambda: logits(network, batch)), "torch has mended it: drop Onednn"

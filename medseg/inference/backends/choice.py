@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 BACKENDS = ("auto", "torch", "openvino")
 
 # Operations of all windows, per thread, from which OpenVINO's conversion pays for itself: docs/benchmarks.md.
-_CONVERSION_PAYS_FROM = 2e12
+_CONVERSION_PAYS_FROM = 1e12
 
 
 def prepare(
