@@ -66,12 +66,16 @@ class _TerminalBar:
         self._task = self._bar.add_task("", total=None, epoch="1", loss="-")
         trainer.add_event_handler(Events.STARTED, lambda _: self._bar.start())
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
-        for end in (Events.COMPLETED, Events.EXCEPTION_RAISED):
-            trainer.add_event_handler(end, lambda *_: self._bar.stop())
+        trainer.add_event_handler(Events.COMPLETED, lambda _: self._bar.stop())
+        trainer.add_event_handler(Events.EXCEPTION_RAISED, self._give_up)
 
     def print(self, line: str) -> None:
         """Write a line above the bar."""
         self._bar.console.print(line)
+
+    def _give_up(self, _trainer: Engine, error: BaseException) -> None:
+        self._bar.stop()
+        raise error  # ignite leaves that to whoever listens
 
     def _advance(self, trainer: Engine) -> None:
         state = trainer.state

@@ -217,6 +217,14 @@ def test_loss_that_is_no_number_ends_the_run_as_failed(train_phantom: Train, tra
     assert run.info.status == "FAILED"
 
 
+def test_error_ends_the_run_on_a_terminal_too(
+    train_phantom: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with pytest.raises(MedsegError, match="the training loss is nan"):
+        train_phantom(tmp_path, **{"optimizer::lr": 1.0e30, "train::trainer::gradient_clip": 1.0e30})
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
