@@ -40,7 +40,8 @@ def prepare(
     `auto` takes OpenVINO on a CPU where it is installed, was measured to be faster for such a network, and has
     enough to do to make up for its conversion, which takes a second; else torch. No clock decides: the same
     network, window and number of windows give the same backend on a machine. What OpenVINO cannot convert, torch
-    computes, and a warning says why. Of an ensemble each member is prepared.
+    computes, and a warning says why. Of an ensemble each member is prepared. In fp32 torch differs from the network as
+    it comes by 2e-6 of the largest logit; OpenVINO by up to 1e-3 in windows of 128 voxels a side with instance norms.
 
     Args:
         network: in eval mode, on `device`; not changed.
