@@ -118,11 +118,12 @@ def test_fewer_windows_are_run_the_more_memory_there_is() -> None:
     assert runs == [(60, 44, 52)]
 
 
+@pytest.mark.parametrize(("roi", "overlap"), [(12, 0.5), (12, 0), (4, 0.7), (2, 0), (1, 0)])
 @torch.no_grad()
-def test_pieces_of_large_windows_cover_the_image_once() -> None:
+def test_pieces_of_large_windows_cover_the_image_once(roi: int, overlap: float) -> None:
     size = (50, 20, 41)
     seen = torch.zeros(size)
-    inferer = SlidingWindow(12, overlap=0.5, window="auto", memory=1e6)
+    inferer = SlidingWindow(roi, overlap=overlap, window="auto", memory=1e6)
     for piece in inferer.pieces(torch.randn(1, *size), CONVOLUTIONS):
         seen[piece.core] += 1
         for core, start, held, length in zip(piece.core, piece.start, piece.logits.shape[1:], size, strict=True):

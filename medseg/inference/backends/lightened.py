@@ -46,7 +46,10 @@ def layout(network: nn.Module, device: torch.device, precision: torch.dtype) -> 
     kinds = {type(module) for module in network.modules()}
     if device.type != "cpu" or (precision is torch.float32 and not kinds.isdisjoint(_INSTANCE_NORMS)):
         return torch.contiguous_format
-    return torch.channels_last_3d if nn.Conv3d in kinds else torch.channels_last
+    if any(isinstance(module, nn.Conv3d) for module in network.modules()):
+        return torch.channels_last_3d
+    pictures = any(isinstance(module, nn.Conv2d) for module in network.modules())
+    return torch.channels_last if pictures else torch.contiguous_format
 
 
 class _ChannelNorm(nn.Module):

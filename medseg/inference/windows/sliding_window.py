@@ -105,6 +105,11 @@ class SlidingWindow(SlidingWindowInferer):
             if self._window == "auto":
                 _log.info(f"the network takes windows of {window} only; nothing larger is tried")
             return None
+        margin = [
+            _margin(*each, step) for each in zip(window, ensure_tuple_rep(self.overlap, len(window)), strict=True)
+        ]
+        if min(margin) < 1:  # too small to be cut: what lies between two windows' voxels would be in neither
+            return None
         free = self.memory or _SHARE * free_memory(image.device)
         if self._window == "trained":
             sums = 4 * forecast.classes * (window[0] + 1) * math.prod(map(max, image.shape[2:], window[1:]))
@@ -114,20 +119,12 @@ class SlidingWindow(SlidingWindowInferer):
                 f"windows of {window} are not blended, each voxel is taken from one of them: the sums of "
                 f"{forecast.classes} classes would take {sums / 1e9:.1f} GB of {free / 1e9:.1f} GB"
             )
-        return self._largest(image, window, step, forecast, free if self._window == "auto" else 0)
-
-    def _largest(
-        self, image: torch.Tensor, smallest: tuple[int, ...], step: int, forecast: Forecast, free: float
-    ) -> Tiling:
-        """The largest windows of which one fits into `free` bytes."""
-        overlaps = ensure_tuple_rep(self.overlap, len(smallest))
-        margin = [_margin(*each, step) for each in zip(smallest, overlaps, strict=True)]
-        needed = forecast.bytes(smallest) or 1
-        most_voxels = free / needed * math.prod(smallest)
+            free = 0  # the smallest that there are
+        most_voxels = free / needed * math.prod(window)
         while True:
-            tiling = Tiling.over(image.shape[1:], smallest, margin=margin, step=step, most_voxels=most_voxels)
+            tiling = Tiling.over(image.shape[1:], window, margin=margin, step=step, most_voxels=most_voxels)
             needed = forecast.bytes(tiling.window) or 0
-            if needed <= free or tiling.window == smallest:
+            if needed <= free or tiling.window == window:
                 _log.debug(f"{len(tiling)} windows of {tiling.window}, {needed / 1e9:.2f} GB each")
                 return tiling
             most_voxels = math.prod(tiling.window) * min(0.9, free / needed)
@@ -261,9 +258,10 @@ def _nothing(seen: torch.Tensor, classes: int) -> torch.Tensor:
 
 
 def _margin(window: int, overlap: float, step: int) -> int:
-    """How far inside a trained window the places lie that it says most of: half of what windows overlap."""
+    """How far inside a window the places lie that are taken from it: half of what windows overlap; 0 for none."""
     half_step = max(1, step // 2)
-    return min(math.ceil(window * overlap / 2 / half_step) * half_step, (window - step) // 2 // half_step * half_step)
+    wanted = max(half_step, math.ceil(window * overlap / 2 / half_step) * half_step)
+    return min(wanted, (window - step) // 2 // half_step * half_step)
 
 
 def _in_row(box: Box) -> Box:
