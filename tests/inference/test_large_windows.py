@@ -154,3 +154,17 @@ def test_where_the_sums_of_all_classes_do_not_fit_windows_lie_side_by_side(caplo
     found = SlidingWindow(12, overlap=0.5, mode="gaussian", memory=1e5)(image, CONVOLUTIONS)
     assert "are not blended" in caplog.text
     assert torch.allclose(found, CONVOLUTIONS(image), atol=1e-5) and not torch.equal(found, blended)
+
+
+@pytest.mark.parametrize(("window", "runs"), [("trained", 9), ("auto", 9), ("largest", 1)])
+@torch.no_grad()
+def test_network_that_normalises_windows_keeps_those_it_was_trained_with(window: str, runs: int) -> None:
+    network, sizes = dynunet(), []
+
+    def note(_: Any, seen: tuple[torch.Tensor], __: Any) -> None:
+        if not seen[0].is_meta:
+            sizes.extend([tuple(seen[0].shape[2:])] * len(seen[0]))
+
+    network.register_forward_hook(note)
+    SlidingWindow(32, overlap=0.5, window=window)(torch.randn(1, 1, 64, 64), network)
+    assert len(sizes) == runs

@@ -21,7 +21,8 @@ from medseg.inference.windows.pieces import Piece, joined
 from medseg.inference.windows.tiles import Tiling
 
 _log = logging.getLogger(__name__)
-_WINDOWS = ("trained", "auto")
+_WINDOWS = ("trained", "auto", "largest")
+_NORMS_OF_A_WINDOW = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
 _SHARE = 0.5  # of the free memory that windows may take: convolutions need room of their own, and so do others
 _SURE = 20.0  # the logit of a background that nobody doubts, beside zeros; its probability is 1 to 8 digits
 
@@ -40,10 +41,11 @@ class SlidingWindow(SlidingWindowInferer):
         sw_batch_size: windows that go through the network at once.
         overlap: of neighbouring windows, from 0 to below 1; one for all axes, or one each.
         mode: `constant` or `gaussian`, as MONAI has them.
-        window: `trained` runs windows of `roi_size`. `auto` runs the largest that the memory allows, at best the whole
-            image at once, and takes every voxel from the window in which it lies furthest inside; what is repeated
-            is then little instead of most of the work. The network must be fully convolutional. One with instance
-            normalisation sees other statistics in larger windows: check on labelled cases that nothing is lost.
+        window: `trained` runs windows of `roi_size`. `largest` runs the largest that the memory allows, at best the
+            whole image at once, and takes every voxel from the window in which it lies furthest inside; what is
+            repeated is then little instead of most of the work. The network must be fully convolutional. `auto` is
+            `largest`, but `trained` for a network with instance or group normalisation: it sees other statistics in
+            larger windows, so check on labelled cases that nothing is lost before you choose `largest` for it.
         memory: bytes that windows may take; None for half of what is free when an image comes. Where the sums of all
             classes over a row of windows would take more, windows are not blended either: each voxel is then taken
             from the window in which it lies furthest inside, and a warning says so.
@@ -102,7 +104,7 @@ class SlidingWindow(SlidingWindowInferer):
         window = tuple(fall_back_tuple(self.roi_size, image.shape[1:]))
         step, needed = forecast.step(window), forecast.bytes(window)
         if step is None or needed is None:
-            if self._window == "auto":
+            if self._window != "trained":
                 _log.info(f"the network takes windows of {window} only; nothing larger is tried")
             return None
         margin = [
@@ -111,7 +113,7 @@ class SlidingWindow(SlidingWindowInferer):
         if min(margin) < 1:  # too small to be cut: what lies between two windows' voxels would be in neither
             return None
         free = self.memory or _SHARE * free_memory(image.device)
-        if self._window == "trained":
+        if self._window == "trained" or (self._window == "auto" and _normalises_windows(network)):
             sums = 4 * forecast.classes * (window[0] + 1) * math.prod(map(max, image.shape[2:], window[1:]))
             if sums + needed <= free:
                 return None
@@ -255,6 +257,14 @@ def _nothing(seen: torch.Tensor, classes: int) -> torch.Tensor:
     logits = seen.new_zeros((classes, *seen.shape[2:]))
     logits[0] = _SURE
     return logits
+
+
+def _normalises_windows(network: nn.Module) -> bool:
+    """Whether what a network says of a voxel depends on the statistics of the window that it lies in."""
+    return any(
+        isinstance(module, _NORMS_OF_A_WINDOW) and not getattr(module, "track_running_stats", False)
+        for module in network.modules()
+    )
 
 
 def _margin(window: int, overlap: float, step: int) -> int:
