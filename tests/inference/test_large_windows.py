@@ -84,6 +84,12 @@ def test_forecast_leaves_the_network_as_it_is() -> None:
         assert torch.equal(network(image), before)
 
 
+def test_network_that_keeps_what_it_gave_in_a_training_can_be_asked() -> None:
+    network = dynunet().train()
+    network(torch.randn(2, 1, 64, 64)).sum().backward()
+    assert Forecast(network.eval(), 1).step([64] * 2) == 8
+
+
 @pytest.mark.parametrize("size", [(41, 30, 26), (1, 50, 33), (9, 9, 9)])
 @pytest.mark.parametrize("memory", [1e5, 1e6, 1e12])
 @torch.no_grad()

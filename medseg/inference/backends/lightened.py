@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from medseg.networks.copying import copied
 
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -23,7 +24,7 @@ def lightened(network: nn.Module, device: torch.device, precision: torch.dtype) 
     `group_norm`, which is faster; and the weights are laid out as `layout` tells.
     """
     memory_format = layout(network, device, precision)
-    network = copy.deepcopy(network).eval().requires_grad_(False)
+    network = copied(network, torch.clone).eval()
     _fold_batch_norms(network)
     if device.type == "cpu":
         for parent in list(network.modules()):

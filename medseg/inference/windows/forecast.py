@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from medseg.networks.alive import Alive
+from medseg.networks.copying import copied
 
 _LARGEST_STEP = 256
 
@@ -27,8 +27,9 @@ class Forecast:
     """
 
     def __init__(self, network: nn.Module, channels: int, precision: torch.dtype = torch.float32) -> None:
-        weights = {id(each): _without_values(each, precision) for each in (*network.parameters(), *network.buffers())}
-        self._network = copy.deepcopy(network, memo=dict(weights))
+        self._network = copied(
+            network, lambda each: each.to("meta", precision if each.is_floating_point() else each.dtype)
+        )
         self._channels = channels
         self._precision = precision
         self.classes = 0
@@ -67,8 +68,3 @@ class Forecast:
                 return step
             step *= 2
         return None
-
-
-def _without_values(tensor: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
-    empty = tensor.detach().to("meta", precision if tensor.is_floating_point() else tensor.dtype)
-    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
