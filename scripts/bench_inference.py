@@ -108,10 +108,18 @@ def network_of(name: str, classes: int) -> Network:
     return NETWORKS[name](classes).eval()
 
 
-def ours(network: Network, window: Sequence[int], mode: str, batch: int = 4, memory: float | None = None) -> Segment:
+def ours(
+    network: Network,
+    window: Sequence[int],
+    mode: str,
+    batch: int = 4,
+    memory: float | None = None,
+    precision: str = "auto",
+) -> Segment:
     """The engine, piece by piece to labels as a prediction does it; `mode` is its `window`: `trained` or `auto`."""
     engine = SlidingWindow(window, batch, OVERLAP, "gaussian", window=mode, memory=memory)
-    network = Prepared(network, backend="auto", device=CPU, precision=pick_precision(CPU), windows=1000)
+    how = {"backend": "auto", "device": CPU, "precision": pick_precision(CPU, precision)}
+    network = Prepared(network, windows=1000, **how)
 
     def segment(volume: torch.Tensor) -> torch.Tensor:
         drawing = Drawing(SourceGrid.itself(volume.shape[2:]), Decision(), ())
@@ -308,7 +316,8 @@ def compared(task: Task, weights: Path, dataset: Path, most: int | None) -> Iter
     load_weights(network, str(weights))
     coding = {"label_reader": parser.label_reader} if "label_reader" in parser else {}
     cases = load_labelled(str(dataset), metadata=parser["_meta_"], fold=task.fold, max_cases=most, **coding)
-    own = [ours(network, task.window, mode) for mode in ("trained", "auto")]
+    precision = parser.get_parsed_content("precision")
+    own = [ours(network, task.window, mode, precision=precision) for mode in ("trained", "auto")]
     for case in cases:
         data = transform({"image": case["image"], "label": case["truth"]})
         volume, truth = torch.as_tensor(np.asarray(data["image"]))[None], np.asarray(data["label"])[0]
