@@ -89,7 +89,7 @@ def executable(path: Path, text: str) -> None:
 
 def test_first_run_installs_and_checks_everything(checkout: Checkout) -> None:
     assert checkout.run("test", "-k", "two words").endswith("\n0")
-    assert checkout.installs[-1].endswith("--editable .[openvino,ray,test,dev]")
+    assert checkout.installs[-1].endswith("--editable .[openvino,test,dev]")
     tools = checkout.notes[-5:]
     assert tools == [
         "ruff check",
