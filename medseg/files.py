@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from medseg.errors import OutputError
 
@@ -80,6 +84,25 @@ def together(folder: str | os.PathLike[str], name: str) -> Iterator[Together]:
         raise OutputError(f"{folder}: cannot be written ({reason}); choose another or free some space") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def array_on_disk(folder: str | os.PathLike[str], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """An array of zeros, float32, that takes no memory: it lives in a file without a name, which goes with it.
+
+    It is in Fortran's order, as NIfTI files are.
+
+    Raises:
+        OutputError: if the folder cannot be written or the disk has no room for it.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):  # without the room, a later write would kill the process
+                os.posix_fallocate(file.fileno(), 0, max(1, 4 * math.prod(shape)))
+            return np.memmap(file, np.float32, "w+", shape=shape, order="F")
+    except OSError as error:
+        reason = error.strerror or error
+        needed = f"{4 * math.prod(shape) / 1e9:.1f} GB"
+        raise OutputError(f"{folder}: no room for {needed} of probabilities ({reason}); choose another disk") from error
 
 
 def _to_disk(path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medseg.errors import OutputError
-from medseg.files import replacing, write_text
+from medseg.files import array_on_disk, replacing, write_text
 
 
 def test_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -34,3 +35,16 @@ def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     write_text(tmp_path / "file", "")
     with pytest.raises(OutputError, match="file/below: cannot be written"):
         write_text(tmp_path / "file" / "below", "")
+
+
+def test_array_on_disk_holds_what_is_written_and_leaves_no_file(tmp_path: Path) -> None:
+    array = array_on_disk(tmp_path, (3, 4, 2))
+    array[1] = 5
+    assert (array.shape, array.dtype, array.sum()) == ((3, 4, 2), np.float32, 40)
+    assert array.flags.f_contiguous
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_array_that_no_disk_holds_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"no room for 4000000\.0 GB"):
+        array_on_disk(tmp_path, (10**5, 10**5, 10**5))

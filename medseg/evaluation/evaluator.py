@@ -89,20 +89,19 @@ class Evaluator(Predictor):
         self._tracking, self._tracking_uri, self._tags = tracking, tracking_uri, dict(tags or {})
         self._coding = label_reader.coding if label_reader else None
         self._differences: list[Path] = []
-        self.keep_probabilities = bool(self._measures)
+        self.make_probabilities = in_memory if self._measures else None
 
     def open_batch(self, entries: Sequence[Mapping[str, Any]]) -> Batch:
         """The entries: an evaluation is one process's, from its beginning to its end."""
         return Batch([entry["case"] for entry in entries])
 
-    def case(self, entry: Mapping[str, Any], stages: Stages) -> CaseRow:
-        """Segment one case and compare it.
+    def case(self, entry: Mapping[str, Any], found: Segmented, stages: Stages) -> CaseRow:
+        """Compare a segmented case.
 
         Raises:
             ImageError: if the label does not lie on the scan's grid.
             DatasetError: if it holds values that are none of the bundle's classes, or fits a measure not.
         """
-        found = self.segment(entry, stages)
         with stages("read"):
             compared = self.compared(entry, found)
         if found.probabilities is not None:
@@ -188,3 +187,8 @@ class Evaluator(Predictor):
         if failures:
             first, *others = failures.values()
             raise DatasetError(first + (f" ({len(others)} more could not be measured)" if others else ""))
+
+
+def in_memory(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """An array for the probabilities of a case, which measures want at once."""
+    return np.empty(shape, np.float32)

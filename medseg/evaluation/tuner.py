@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from medseg.bundle.metadata import label_classes
 from medseg.errors import ConfigError, MedsegError
-from medseg.evaluation.evaluator import Evaluator
+from medseg.evaluation.evaluator import Evaluator, in_memory
 from medseg.evaluation.measures import Compared
 from medseg.inference import Decision
 from medseg.inference.batch.rows import CaseRow
 from medseg.inference.postprocessing.components import remove_small
+from medseg.inference.scan import Segmented
 from medseg.inference.stages import Stages
 from medseg.metrics import Confusion, ScoreHistogram, dice
 
@@ -77,16 +78,15 @@ class Tuner(Evaluator):
         if isinstance(sizes, str) or not all(isinstance(size, int) and size >= 0 for size in sizes):
             raise ConfigError(f"sizes {sizes!r}: expected whole numbers of pixels such as [0, 10, 100]")
         super().__init__(**others)
-        self.keep_probabilities = True
+        self.make_probabilities = in_memory
         self._checkpoint = Path(others["checkpoint"])
         self._classes = label_classes(others["metadata"])
         self._sizes = tuple(sizes)
         self._chosen_on = chosen_on
         self._seen: list[_Seen] = []
 
-    def case(self, entry: Mapping[str, Any], stages: Stages) -> CaseRow:
-        """Segment one case and keep what the choice needs."""
-        found = self.segment(entry, stages)
+    def case(self, entry: Mapping[str, Any], found: Segmented, stages: Stages) -> CaseRow:
+        """Keep what the choice needs of a segmented case."""
         compared: Compared = self.compared(entry, found)
         probabilities = np.moveaxis(compared.probabilities, -1, 0).astype(np.float16)
         self._seen.append(_Seen(probabilities, compared.label, compared.mask))

@@ -8,6 +8,7 @@ from medseg.inference.restoring.decision import Decision
 from medseg.inference.restoring.to_source_grid import to_source_grid
 from medseg.inference.windows.mirrored import Mirrored
 from medseg.inference.windows.overlap_tile import OverlapTile
+from medseg.inference.windows.slices import Slices
 from medseg.inference.windows.sliding_window import SlidingWindow
 
 PREDICTOR_PARTS = {
@@ -29,7 +30,7 @@ PREDICTOR_PARTS = {
     "engine": "engine",
 }
 
-bundle_predictor = takes_parts(**PREDICTOR_PARTS, tolerances="tolerances")(Predictor)
+bundle_predictor = takes_parts(**PREDICTOR_PARTS, tolerances="tolerances", coarse="coarse")(Predictor)
 bundle_inputs = takes_parts(path="input", metadata="_meta_")(find_inputs)
 bundle_postprocessing = takes_parts(preprocessing="preprocessing", checkpoint="checkpoint", metadata="_meta_")(
     to_source_grid
@@ -42,6 +43,7 @@ __all__ = [
     "Mirrored",
     "OverlapTile",
     "Predictor",
+    "Slices",
     "SlidingWindow",
     "bundle_inputs",
     "bundle_postprocessing",

@@ -10,6 +10,7 @@ from medseg.device import free_memory, used_memory
 from medseg.errors import ConfigError, MedsegError
 
 _GB = 1e9
+_CPU = torch.device("cpu")
 _FREE = 0.8  # of what is free, where the user names no limit: others want to live too
 _ROOM = 1.25  # convolutions take up to so many times the tensors that a forecast counts (docs/benchmarks.md)
 
@@ -31,7 +32,19 @@ class Budget:
             if value is not None and not (isinstance(value, int | float) and value > 0):
                 raise ConfigError(f"{name} {value}: give a number of GB above 0")
         self._device = device
-        self._name, self._limit = ("vram", vram) if device.type == "cuda" else ("ram", ram)
+        self._ram = ram
+        self._name, self._given = ("vram", vram) if device.type == "cuda" else ("ram", ram)
+        self._beside = 0.0
+
+    def has_room_for(self, reading: float) -> bool:
+        """Whether another scan may be read beside the network: where half of what is left is enough for it.
+
+        Args:
+            reading: bytes of main memory that it takes; windows get none of them as long as the answer is yes.
+        """
+        left = _limit(_CPU, self._ram) - used_memory(_CPU)
+        self._beside = reading if reading < left / 2 else 0.0
+        return self._beside > 0
 
     def for_windows(self, image: torch.Tensor, source_voxels: int) -> float:
         """What is left for windows and their logits, once the image and the label map have their place.
@@ -43,12 +56,18 @@ class Budget:
         Raises:
             MedsegError: if nothing is left.
         """
-        held = used_memory(self._device)
-        limit = held + _FREE * free_memory(self._device) if self._limit is None else self._limit * _GB
-        needed = held + 4 * math.prod(image.shape) + (source_voxels if self._device.type == "cpu" else 0)
+        limit = _limit(self._device, self._given)
+        needed: float = used_memory(self._device) + 4 * math.prod(image.shape)
+        if self._device.type == "cpu":
+            needed += source_voxels + self._beside
         if needed >= limit:
             raise MedsegError(
                 f"{self._name} {limit / _GB:.1f} GB: the scan of {source_voxels} voxels takes {needed / _GB:.1f} GB "
                 f"before the network begins; allow more with --{self._name}"
             )
         return (limit - needed) / _ROOM
+
+
+def _limit(device: torch.device, given: float | None) -> float:
+    """The bytes that this process may hold on a device."""
+    return used_memory(device) + _FREE * free_memory(device) if given is None else given * _GB

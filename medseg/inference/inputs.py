@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai.data import MetaTensor
+
 from medseg.errors import ImageError, on_one_line
 from medseg.images import (
     FoundImage,
@@ -64,3 +66,24 @@ def _images_at(path: str, *, alone: bool) -> list[FoundImage]:
         if alone or not leads_nowhere:
             raise
         return [FoundImage(case_name(Path(path)), path)]
+
+
+def check_input(image: MetaTensor, metadata: Mapping[str, Any], *, whose: str = "this bundle") -> None:
+    """Whether a preprocessed image `(channel, spatial...)` is what a bundle's network takes.
+
+    Args:
+        whose: the bundle, for the message.
+
+    Raises:
+        ImageError: if not.
+    """
+    takes = metadata["network_data_format"]["inputs"]["image"]
+    found, dims, path = len(image), image.ndim - 1, image.meta["filename_or_obj"]
+    expected, its_dims = takes["num_channels"], len(takes.get("spatial_shape", image.shape[1:]))
+    if dims != its_dims:
+        raise ImageError(f"{path}: has {dims} dimensions; {whose} takes images of {its_dims}")
+    if not image.numel():
+        raise ImageError(f"{path}: nothing is left of it after the preprocessing of {whose} crops it")
+    if found != expected:
+        what = ", ".join(takes["channel_def"].values())
+        raise ImageError(f"{path}: has {found} channels; {whose} takes {expected}: {what}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ignite.engine import Engine
 from monai.data import Dataset
@@ -18,9 +19,9 @@ from numpy.typing import NDArray
 
 from medseg.bundle.metadata import class_colours, class_names, label_classes, painted_classes
 from medseg.bundle.weights import load_weights
-from medseg.device import check_device, pick_precision, plain_tensor
-from medseg.errors import ConfigError, ImageError, MedsegError, OutputError, user_error_in
-from medseg.files import check_output_dir, together
+from medseg.device import check_device, pick_precision
+from medseg.errors import ConfigError, MedsegError, OutputError, user_error_in
+from medseg.files import array_on_disk, check_output_dir, together
 from medseg.images import split_series, write_dicom_seg, write_labels, write_volume
 from medseg.inference.batch.batch import Batch, SharedBatch
 from medseg.inference.batch.identity import model_identity
@@ -28,23 +29,38 @@ from medseg.inference.batch.progress import Progress
 from medseg.inference.batch.rows import CaseRow
 from medseg.inference.batch.shard import Shard
 from medseg.inference.budget import Budget
+from medseg.inference.cascade import Cascade, Coarse
 from medseg.inference.ensemble import Ensemble
+from medseg.inference.pipeline import Pipeline
 from medseg.inference.prepared import Prepared
 from medseg.inference.quality.facts import CaseFacts
 from medseg.inference.quality.fingerprint import fingerprint_beside
 from medseg.inference.quality.verdict import Tolerances, Verdict, judge
 from medseg.inference.restoring.decision import decision_beside
+from medseg.inference.restoring.drawing import MakeArray
 from medseg.inference.restoring.to_source_grid import ToSourceGrid
-from medseg.inference.scan import Scan, Segmented
+from medseg.inference.scan import Opened, Scan, Segmented
+from medseg.inference.segmenter import Segmenter, Segments
 from medseg.inference.stages import Stages
-from medseg.inference.windows.mirrored import Mirrored
-from medseg.inference.windows.pieces import pieces_of
-from medseg.inference.windows.sliding_window import SlidingWindow
 from medseg.pictures import Panel, contact_sheet, save
 
 _log = logging.getLogger(__name__)
 _ENGINES = ("local", "ray")
 _ENDINGS = (".nii.gz", ".png", ".dcm", "_preview.png", "_probabilities.nii.gz")  # of all that is written of a case
+_READING = 4  # times a scan's own bytes, before and after preprocessing, that reading it takes at most
+
+
+@dataclass(eq=False)
+class _Job:
+    """A case on its way: what it was made into so far, or what went wrong with it."""
+
+    entry: Mapping[str, Any]
+    claim: ExitStack = field(default_factory=ExitStack)
+    stages: Stages = field(default_factory=Stages)
+    is_mine: bool = True
+    opened: Opened | None = None
+    found: Segmented | None = None
+    error: MedsegError | None = None
 
 
 class Predictor(SupervisedEvaluator):
@@ -56,6 +72,9 @@ class Predictor(SupervisedEvaluator):
     a row with volumes (mL), voxels, seconds per stage, warnings of the file, and a `Verdict` with its reasons when
     they are there, `results.json` the same in the end. A case that fails is reported and the others go on; the run
     then ends with an error.
+
+    While the network sees one case the next is read and the one before is written; there are never more than three in
+    memory, and only one where there is no room for more.
 
     Several runs may share an `output_dir` at a time, in one machine or many: no case is done by two of them.
 
@@ -80,6 +99,8 @@ class Predictor(SupervisedEvaluator):
         resume: whether to leave out the cases that are complete (see `medseg.inference.batch.results`). Without, every
             case is done anew; to share the work, start every run with it.
         shard: such as `1/4` for the first quarter of the sorted cases; see `Shard.parse`.
+        coarse: a bundle that shows where in the scan to look, or a mapping of what `Coarse` takes; None to look
+            everywhere.
         engine: `local`, or `ray` for the cluster that Ray finds (see `medseg.inference.batch.cluster`).
 
     Raises:
@@ -107,6 +128,7 @@ class Predictor(SupervisedEvaluator):
         resume: bool = False,
         shard: str | None = None,
         engine: str = "local",
+        coarse: str | Mapping[str, Any] | None = None,
     ) -> None:
         if engine not in _ENGINES:
             raise ConfigError(f"engine '{engine}': use one of {', '.join(_ENGINES)}")
@@ -118,23 +140,23 @@ class Predictor(SupervisedEvaluator):
             load_weights(network, checkpoint)
         elif checkpoint is not None:
             network = Ensemble(network, checkpoint)
+        prepared = Prepared(
+            network.to(device).eval(),
+            backend=backend,
+            device=device,
+            precision=pick_precision(device, precision),
+            windows=len(dataset),
+        )
         super().__init__(
             device=device,
             val_data_loader=(),
-            network=Prepared(
-                network.to(device).eval(),
-                backend=backend,
-                device=device,
-                precision=pick_precision(device, precision),
-                windows=len(dataset),
-            ),
+            network=prepared,
             inferer=inferer,
             iteration_update=self._one,
             decollate=False,
         )
         self.logger.disabled = True  # ignite tells of an error that is told once already
         self.dataset = dataset
-        self.to_source_grid = postprocessing
         self.output_dir = Path(output_dir)
         self.class_names = class_names(metadata)
         self.rows: list[CaseRow] = []
@@ -144,8 +166,15 @@ class Predictor(SupervisedEvaluator):
         self._fingerprint = fingerprint_beside(checkpoint, label_classes(metadata))
         self._has_weights = checkpoint is not None
         self._budget = Budget(device, ram, vram)
+        model: dict[str, Any] = {"metadata": metadata, "device": device, "budget": self._budget}
+        self._segmenter: Segments = Segmenter(dataset.transform, prepared, inferer, postprocessing, **model)
+        if coarse is not None:
+            how: dict[str, Any] = {"device": device, "precision": precision, "backend": backend, "budget": self._budget}
+            self._segmenter = Cascade(Coarse.given(coarse, **how), self._segmenter)
         self._save_probabilities = save_probabilities
-        self.keep_probabilities = save_probabilities
+        self.make_probabilities: MakeArray | None = None
+        if save_probabilities:
+            self.make_probabilities = partial(array_on_disk, self.output_dir)
         self._weights = checkpoint
         self._resume, self._shard, self._engine = resume, Shard.parse(shard), engine
 
@@ -189,17 +218,34 @@ class Predictor(SupervisedEvaluator):
             from medseg.inference.batch.cluster import run_on_ray
 
             run_on_ray(batch, entries, progress, self.output_dir)
-        else:
-            self._batch, self._progress = batch, progress
-            self.data_loader, self.state.epoch_length = entries, len(entries)
+            return
+
+        def prepared(entry: Mapping[str, Any]) -> _Job:
+            job = _Job(entry)
+            if job.claim.enter_context(batch.claim(entry["case"])):
+                self._open(job)
+            else:
+                job.is_mine = False
+            return job
+
+        def conclude(job: _Job) -> None:
+            with job.claim:
+                if job.is_mine:
+                    row = self._concluded(job)
+                    batch.record(row)
+                    progress.told(row)
+
+        with Pipeline(
+            prepared, conclude, room_beside=self._has_room_beside, give_up=lambda job: job.claim.close()
+        ) as pipeline:
+            self._pipeline = pipeline
+            self.data_loader, self.state.epoch_length = pipeline.prepared(entries), len(entries)
             super().run()
 
-    def _one(self, _engine: Engine, entry: Mapping[str, Any]) -> None:
-        with self._batch.claim(entry["case"]) as mine:
-            if mine:
-                row = self.attempt(entry)
-                self._batch.record(row)
-                self._progress.told(row)
+    def _one(self, _engine: Engine, job: _Job) -> None:
+        if job.is_mine:
+            self._segment(job)
+        self._pipeline.conclude(job)
 
     def attempt(self, entry: Mapping[str, Any]) -> CaseRow:
         """Segment one case and write it; if that fails, its row tells why.
@@ -207,22 +253,49 @@ class Predictor(SupervisedEvaluator):
         Raises:
             OutputError: if nothing can be written: the next case could not be either.
         """
-        stages = Stages()
+        job = _Job(entry)
+        self._open(job)
+        self._segment(job)
+        return self._concluded(job)
+
+    def _open(self, job: _Job) -> None:
+        with self._telling(job):
+            job.opened = self.open(job.entry, job.stages)
+
+    def _segment(self, job: _Job) -> None:
+        opened, job.opened = job.opened, None
+        if opened is not None:
+            with self._telling(job):
+                job.found = self.segment(opened, job.stages)
+
+    def _concluded(self, job: _Job) -> CaseRow:
+        found, job.found = job.found, None
+        if found is not None:
+            with self._telling(job):
+                return self.case(job.entry, found, job.stages)
+        error = job.error or MedsegError("unknown")
+        self.case_failed(job.entry, error)
+        return CaseRow.failed(job.entry["case"], str(error), job.stages.seconds)
+
+    @contextmanager
+    def _telling(self, job: _Job) -> Iterator[None]:
+        """Keep what goes wrong with a case for its row; an output folder that cannot be written ends everything."""
         try:
-            return self.case(entry, stages)
+            yield
         except Exception as error:
             mine = user_error_in(error)
             if isinstance(mine, OutputError):
                 raise
             if mine is None:
-                _log.error(f"{entry['case']}: please report this:", exc_info=error)
-                mine = MedsegError(f"{entry['image']}: unexpected {type(error).__name__}: {error}")
-            self.case_failed(entry, mine)
-            return CaseRow.failed(entry["case"], str(mine), stages.seconds)
+                _log.error(f"{job.entry['case']}: please report this:", exc_info=error)
+                mine = MedsegError(f"{job.entry['image']}: unexpected {type(error).__name__}: {error}")
+            job.error = mine
 
-    def case(self, entry: Mapping[str, Any], stages: Stages) -> CaseRow:
-        """Segment one case and write it."""
-        found = self.segment(entry, stages)
+    def _has_room_beside(self, job: _Job) -> bool:
+        return job.opened is not None and self._budget.has_room_for(_READING * job.opened.nbytes)
+
+    def case(self, entry: Mapping[str, Any], found: Segmented, stages: Stages) -> CaseRow:
+        """Write a segmented case. It runs beside the network, one case at a time, in the cases' order."""
         with stages("write"):
             files = self.write(entry, found)
         return self.row(entry, found, stages, files)
@@ -247,30 +320,20 @@ class Predictor(SupervisedEvaluator):
             files=files,
         )
 
-    def segment(self, entry: Mapping[str, Any], stages: Stages) -> Segmented:
-        """Read one entry's scan and segment it on its own grid.
+    def open(self, entry: Mapping[str, Any], stages: Stages) -> Opened:
+        """Read one entry's scan and make it ready. It runs beside the network.
 
         Raises:
-            ImageError: if the scan cannot be read.
+            ImageError: if the scan cannot be read, or is none for this bundle.
         """
-        transform = self.dataset.transform
         with stages("read"):
-            data = transform({"image": entry["image"]}, end=1)
-            scan, affine = Scan.of(data["image"]), data["image"].affine
-        with stages("preprocess"):
-            data = transform(data, start=1)
-            self._check_input(entry, data["image"])
-        seen = plain_tensor(data["image"], self.state.device)
-        if isinstance(self.inferer, SlidingWindow | Mirrored):
-            self.inferer.memory = self._budget.for_windows(seen, math.prod(scan.geometry.shape))
-        with stages("restore"), torch.inference_mode():  # takes turns with the network
-            pieces = stages.each("network", pieces_of(self.inferer, seen, self.network))
-            drawing = self.to_source_grid.draw(data["image"], pieces, keep_probabilities=self.keep_probabilities)
-            labels = self.to_source_grid.finished(drawing.labels, affine)
-        probabilities = drawing.probabilities
-        if probabilities is not None:
-            probabilities = np.moveaxis(scan.whole(np.moveaxis(probabilities, -1, 0)), 0, -1)
-        return Segmented(scan, scan.whole(labels[None])[0], probabilities, drawing.confidence)
+            image = self.dataset.transform({"image": entry["image"]}, end=1)["image"]
+            scan = Scan.of(image)
+        return Opened(scan, self._segmenter.prepared(image, stages))
+
+    def segment(self, opened: Opened, stages: Stages) -> Segmented:
+        """Segment a scan on its own grid."""
+        return self._segmenter.segmented(opened.scan, opened.image, stages, self.make_probabilities)
 
     def write(self, entry: Mapping[str, Any], found: Segmented, label: NDArray[Any] | None = None) -> Sequence[str]:
         """Write the label map of one case and its preview, with the true label's contours where known.
@@ -315,6 +378,7 @@ class Predictor(SupervisedEvaluator):
             confidence=found.confidence,
             modality=self._input.get("modality", ""),
             tolerances=self._tolerances,
+            doubts=found.doubts,
         )
 
     def _check_place(self, image: str | Sequence[str]) -> None:
@@ -324,14 +388,3 @@ class Predictor(SupervisedEvaluator):
             place = split_series(path)[0].resolve()
             if folder in (place, place.parent) and not (place.is_dir() and place != folder):
                 raise OutputError(f"output_dir {self.output_dir}: holds the scans themselves; choose another folder")
-
-    def _check_input(self, entry: Mapping[str, Any], image: torch.Tensor) -> None:
-        found, dims = len(image), image.ndim - 1
-        expected, its_dims = self._input["num_channels"], len(self._input.get("spatial_shape", image.shape[1:]))
-        if dims != its_dims:
-            raise ImageError(f"{entry['image']}: has {dims} dimensions; this bundle takes images of {its_dims}")
-        if not image.numel():
-            raise ImageError(f"{entry['image']}: nothing is left of it after the bundle's preprocessing crops it")
-        if found != expected:
-            what = ", ".join(self._input["channel_def"].values())
-            raise ImageError(f"{entry['image']}: has {found} channels; this bundle takes {expected}: {what}")

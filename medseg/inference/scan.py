@@ -70,6 +70,24 @@ class Scan:
 
 
 @dataclass(frozen=True, eq=False)
+class Opened:
+    """A scan, ready for the network.
+
+    Attributes:
+        scan: as it was read.
+        image: `(channel, spatial...)` as the bundle's preprocessing made it.
+    """
+
+    scan: Scan
+    image: MetaTensor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both."""
+        return int(self.scan.array.nbytes) + self.image.element_size() * self.image.nelement()
+
+
+@dataclass(frozen=True, eq=False)
 class Segmented:
     """A scan and its label map, on one grid.
 
@@ -78,9 +96,11 @@ class Segmented:
         labels: class values `(i, j, k)`, uint8.
         probabilities: `(i, j, k, class)` float32, the background first; None where nobody asked.
         confidence: the mean probability of what was segmented; None where nothing was.
+        doubts: why the case is one to be reviewed, where segmenting it gave reasons.
     """
 
     scan: Scan
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float32] | None = None
     confidence: float | None = None
+    doubts: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
+from scipy import ndimage
 
 # With indices that run to the patient's left, posterior and inferior, a slice drawn with its first
 # index to the right and its second downwards is in radiological convention, whichever slice it is.
@@ -140,13 +141,22 @@ def _structures(label: NDArray[Any] | None, segmentation: NDArray[Any] | None) -
 def _fullest_slices(structures: NDArray[Any] | None, shape: tuple[int, ...]) -> list[int]:
     """Per axis the index of the slice that shows most; the middle of several, or of the volume."""
     scores = [np.zeros(length) for length in shape]
-    for value in [] if structures is None else np.unique(structures[structures != 0]):
-        mask = structures == value
+    for mask, box in _masks(structures):
         for axis, score in enumerate(scores):
-            area = mask.sum(tuple(other for other in range(mask.ndim) if other != axis))
-            score += area / area.max()
+            area = np.count_nonzero(mask, axis=tuple(other for other in range(mask.ndim) if other != axis))
+            score[box[axis]] += area / area.max()
     best = [np.flatnonzero(score == score.max()) for score in scores]
     return [int(indices[len(indices) // 2]) for indices in best]
+
+
+def _masks(structures: NDArray[Any] | None) -> Iterator[tuple[NDArray[np.bool_], tuple[slice, ...]]]:
+    """Where each class is, within its bounding box."""
+    if structures is None:
+        return
+    whole = structures if structures.dtype.kind in "iu" else structures.astype(np.int32)
+    for value, box in enumerate(ndimage.find_objects(whole), start=1):
+        if box is not None:
+            yield whole[box] == value, box
 
 
 def _window(panel: Panel) -> tuple[float, float]:

@@ -313,12 +313,12 @@ def test_shards_fill_one_table(predict: Predict, phantom: Path, tmp_path: Path) 
 def test_failure_that_nobody_foresaw_is_one_cases_alone(
     predict: Predict, phantom: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    segment = Predictor.segment
+    opened = Predictor.open
 
     def fails(self: Predictor, entry: Mapping[str, Any], stages: Any) -> Any:
-        return 1 / 0 if entry["case"] == "case_001" else segment(self, entry, stages)
+        return 1 / 0 if entry["case"] == "case_001" else opened(self, entry, stages)
 
-    monkeypatch.setattr(Predictor, "segment", fails)
+    monkeypatch.setattr(Predictor, "open", fails)
     with pytest.raises(MedsegError, match=r"1 of 2 cases failed; the first: .*unexpected ZeroDivisionError"):
         predict(*(phantom / "images" / f"case_{number:03d}.nii.gz" for number in (1, 2)))
     assert (tmp_path / "out" / "case_002.nii.gz").is_file()

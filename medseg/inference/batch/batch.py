@@ -127,7 +127,7 @@ class SharedBatch(Batch):
     def _lock(self, case: str) -> Iterator[bool]:
         path = self._lock_of(case)
         try:
-            held = FileLock(path).acquire(timeout=0)
+            held = FileLock(path, thread_local=False).acquire(timeout=0)  # taken and given back by two threads
         except Timeout:
             yield False
             return

@@ -18,6 +18,7 @@ import csv
 import io
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ _PATIENCE_S = 120
 
 
 class Results:
-    """`results.csv` of a folder, made if absent; several processes may write it.
+    """`results.csv` of a folder, made if absent; several processes may write it, and several threads of each.
 
     Args:
         folder: must exist.
@@ -51,12 +52,13 @@ class Results:
         self._rows: dict[str, CaseRow] = {}
         self._seen = 0  # bytes of the table that `_rows` tells of, and the last line of them
         self._last = b""
+        self._one_thread = threading.RLock()
         with self._alone():
             self._mend()
 
     def rows(self) -> dict[str, CaseRow]:
         """Case -> its row, with what other processes have written meanwhile; of several rows the last."""
-        with _telling(self.path), self.path.open("rb") as table:
+        with self._one_thread, _telling(self.path), self.path.open("rb") as table:
             table.seek(max(0, self._seen - len(self._last)))
             if table.read(len(self._last)) != self._last or not self._seen:  # another table took its place
                 table.seek(0)
@@ -64,15 +66,15 @@ class Results:
                 self._check_header(header)
                 self._rows, self._seen, self._last = {}, len(header), header
             new = table.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        for line in csv.reader(io.StringIO(whole.decode("utf-8", "replace"), newline="")):
-            if line:
-                row = self._row(line)
-                self._rows[row.case] = row
-        if whole:
-            self._seen += len(whole)
-            self._last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
-        return dict(self._rows)
+            whole = new[: new.rfind(b"\n") + 1]
+            for line in csv.reader(io.StringIO(whole.decode("utf-8", "replace"), newline="")):
+                if line:
+                    row = self._row(line)
+                    self._rows[row.case] = row
+            if whole:
+                self._seen += len(whole)
+                self._last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
+            return dict(self._rows)
 
     def is_complete(self, row: CaseRow, model: str) -> bool:
         """Whether the case that this is the row of is complete, as the module says."""
@@ -153,7 +155,7 @@ class Results:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """While no other process writes the table."""
-        with _telling(self.path):
+        with self._one_thread, _telling(self.path):
             (self._folder / HIDDEN).mkdir(exist_ok=True)
             try:
                 held = FileLock(self._folder / HIDDEN / "results.lock").acquire(timeout=_PATIENCE_S)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medseg.errors import on_one_line
@@ -50,7 +50,8 @@ class CaseRow:
         files: Sequence[str] = (),
     ) -> CaseRow:
         """The row of a label map whose voxels hold `voxel_ml` mL each; None for pictures, which have no volume."""
-        counts = np.bincount(segmentation.ravel(), minlength=max(class_names) + 1)
+        values = torch.from_numpy(segmentation.ravel(order="K"))  # whose `bincount` makes no int64 of them, as numpy's
+        counts = torch.bincount(values, minlength=max(class_names) + 1)
         voxels = {name: int(counts[value]) for value, name in class_names.items()}
         volumes = {name: round(count * voxel_ml, 4) for name, count in voxels.items()} if voxel_ml else {}
         told = tuple(on_one_line(each).replace(_BETWEEN, "; ") for each in warnings)

@@ -90,6 +90,7 @@ def judge(
     confidence: float | None,
     modality: str = "",
     tolerances: Tolerances | None = None,
+    doubts: Sequence[str] = (),
 ) -> Verdict:
     """Hold a case against what its bundle was trained on.
 
@@ -100,9 +101,10 @@ def judge(
         confidence: see `mean_confidence`; None leaves it out.
         modality: that the bundle's metadata name, or "".
         tolerances: see there.
+        doubts: reasons that segmenting it has found already.
     """
     limits = tolerances or Tolerances()
-    reasons = list(_modality(case, modality, fingerprint))
+    reasons = [*doubts, *_modality(case, modality, fingerprint)]
     if fingerprint is not None and fingerprint.spatial_dims == case.spatial_dims:
         reasons += _image(case, fingerprint, limits, is_ct="CT" in (modality, *fingerprint.modalities))
     for name in class_names:

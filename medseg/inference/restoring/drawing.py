@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from medseg.inference.restoring.source_grid import SourceGrid
 from medseg.inference.windows.pieces import Piece
 from medseg.types import LabelClass
 
+MakeArray = Callable[[tuple[int, ...]], NDArray[np.float32]]  # of a shape
 _SAMPLE = 4096  # voxels of a part of the image that tell how sure the network was
 
 
@@ -26,15 +27,21 @@ class Drawing:
         grid: of the scan.
         decision: from probabilities to classes.
         classes: of the bundle.
-        keep_probabilities: whether to keep those of all classes too.
+        probabilities: where those of all classes are kept too, `(scan's axes..., class)` float32: makes an array of
+            that shape, such as `np.empty` or a file's; None for nowhere.
 
     Attributes:
         labels: class values on the scan's grid, uint8.
-        probabilities: `(scan's axes..., class)` float32, the background first; None where nobody asked.
+        probabilities: what was made, filled, the background first; None where nobody asked.
     """
 
     def __init__(
-        self, grid: SourceGrid, decision: Decision, classes: Sequence[LabelClass], *, keep_probabilities: bool = False
+        self,
+        grid: SourceGrid,
+        decision: Decision,
+        classes: Sequence[LabelClass],
+        *,
+        probabilities: MakeArray | None = None,
     ) -> None:
         self._grid = grid
         self._decision = decision
@@ -42,9 +49,7 @@ class Drawing:
         self._sure = 0.0
         self._drawn = 0
         self.labels: NDArray[np.uint8] = np.zeros(grid.shape, dtype=np.uint8)
-        self.probabilities: NDArray[np.float32] | None = None
-        if keep_probabilities:
-            self.probabilities = np.empty((*grid.shape, 1 + len(classes)), dtype=np.float32)
+        self.probabilities = None if probabilities is None else probabilities((*grid.shape, 1 + len(classes)))
 
     def add(self, piece: Piece) -> None:
         """Draw what a piece answers for."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from medseg.bundle.metadata import label_classes
 from medseg.inference.postprocessing.steps import Postprocessing, VoxelSize
 from medseg.inference.restoring.decision import Decided, Decision, decision_beside
-from medseg.inference.restoring.drawing import Drawing
+from medseg.inference.restoring.drawing import Drawing, MakeArray
 from medseg.inference.restoring.source_grid import SourceGrid
 from medseg.inference.windows.pieces import Piece, joined
 from medseg.types import LabelClass
@@ -48,14 +48,14 @@ class ToSourceGrid(Compose):
         self._postprocessing = postprocessing
         super().__init__([*self._undone, Decided("pred", decision, classes, postprocessing)])
 
-    def draw(self, image: MetaTensor, pieces: Iterable[Piece], *, keep_probabilities: bool = False) -> Drawing:
-        """The label map, before postprocessing, of the pieces of a preprocessed image's logits."""
+    def draw(self, image: MetaTensor, pieces: Iterable[Piece], *, probabilities: MakeArray | None = None) -> Drawing:
+        """The label map, before postprocessing, of the pieces of a preprocessed image's logits; see `Drawing`."""
         grid = SourceGrid.of(image)
         if grid is None:
             data = {"image": image, "pred": joined(pieces, image.shape[1:]).float().cpu()}
             logits = torch.as_tensor(Compose(self._undone)(data)["pred"]).as_subclass(torch.Tensor)
             grid, pieces = SourceGrid.itself(logits.shape[1:]), [Piece.whole(logits)]
-        drawing = Drawing(grid, self._decision, self._classes, keep_probabilities=keep_probabilities)
+        drawing = Drawing(grid, self._decision, self._classes, probabilities=probabilities)
         for piece in pieces:
             drawing.add(piece)
         return drawing

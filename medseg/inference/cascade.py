@@ -1,0 +1,173 @@
+"""Cascades: a coarse model shows where in a scan a fine one is to look."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import SpatialCrop
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+
+from medseg.bundle.metadata import label_classes
+from medseg.bundle.run import find_bundle
+from medseg.bundle.trained import trained
+from medseg.bundle.weights import load_weights
+from medseg.device import pick_precision
+from medseg.errors import ConfigError
+from medseg.inference.budget import Budget
+from medseg.inference.prepared import Prepared
+from medseg.inference.restoring.drawing import MakeArray
+from medseg.inference.restoring.to_source_grid import to_source_grid
+from medseg.inference.scan import Scan, Segmented
+from medseg.inference.segmenter import Segmenter, Segments
+from medseg.inference.stages import Stages
+from medseg.inference.windows.boxes import Box, within
+
+_NOTHING = "the coarse model found nothing, so the whole scan was searched"
+_CUT = "the segmentation reaches the border of the region that the coarse model showed, so part of it may be missing"
+
+
+class Coarse:
+    """A bundle's model as a finder of regions.
+
+    Args:
+        bundle: its folder, or the name of one that medseg ships.
+        checkpoint: its weights; None for those that come with the bundle.
+        classes: of the bundle, that count; None for all of them.
+        margin_mm: kept on every side of what was found.
+        device, precision, backend, budget: as of `Predictor`.
+
+    Raises:
+        BundleError: if there is no such bundle, or no weights.
+        ConfigError: for a class that the bundle has not, or a negative margin.
+    """
+
+    def __init__(
+        self,
+        bundle: str,
+        checkpoint: str | None = None,
+        classes: Sequence[str] | None = None,
+        margin_mm: float = 20.0,
+        *,
+        device: torch.device,
+        precision: str,
+        backend: str,
+        budget: Budget,
+    ) -> None:
+        root = find_bundle(bundle)
+        weights = str(root / "models" / "model.pt") if checkpoint is None else checkpoint
+        parser = trained(str(root), weights)
+        network, metadata = parser.network_def, parser["_meta_"]
+        load_weights(network, weights)
+        known = {each.name: each.value for each in label_classes(metadata)}
+        if isinstance(classes, str) or not set(classes or ()) <= known.keys():
+            raise ConfigError(f"coarse classes {classes}: expected a list of some of {', '.join(known)}")
+        if not margin_mm >= 0:
+            raise ConfigError(f"coarse margin_mm {margin_mm}: expected 0 or more")
+        self._margin_mm = margin_mm
+        self._values = [known[name] for name in classes or known]
+        self._segmenter = Segmenter(
+            parser.preprocessing,
+            Prepared(
+                network.to(device).eval(),
+                backend=backend,
+                device=device,
+                precision=pick_precision(device, precision),
+                windows=1,
+            ),
+            parser.inferer,
+            to_source_grid(parser.preprocessing, metadata=metadata, checkpoint=weights),
+            metadata=metadata,
+            device=device,
+            budget=budget,
+            whose=f"the coarse bundle {bundle}",
+        )
+
+    @classmethod
+    def given(cls, value: Any, **how: Any) -> Coarse:
+        """What a config says: a bundle, or a mapping of the arguments."""
+        arguments: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {"bundle": str(value)}
+        known = [name for name, each in inspect.signature(cls).parameters.items() if each.kind != each.KEYWORD_ONLY]
+        if not arguments.keys() <= set(known) or "bundle" not in arguments:
+            raise ConfigError(f"coarse {value}: expected a bundle, or a mapping of {', '.join(known)}")
+        return cls(**arguments, **how)
+
+    def region(self, scan: Scan, image: MetaTensor, stages: Stages) -> Box | None:
+        """The box of voxels `(i, j, k)` in which what was found lies, with its margin; None if nothing was.
+
+        Args:
+            scan: as it was read.
+            image: the same as `LoadImaged` made it.
+            stages: of the case.
+
+        Raises:
+            ImageError: if the scan is none for this bundle.
+        """
+        labels = self._segmenter.segmented(scan, self._segmenter.prepared(image.clone(), stages), stages).labels
+        found = find_objects(np.isin(labels, self._values).astype(np.uint8))
+        if not found:
+            return None
+        margins = np.ceil(self._margin_mm / np.array(scan.geometry.spacing)).astype(int)
+        margins[scan.spatial_dims :] = 0  # a picture's third axis
+        grown = (slice(each.start - more, each.stop + more) for each, more in zip(found[0], margins, strict=True))
+        return within(grown, labels.shape)
+
+
+class Cascade(Segments):
+    """A coarse model that shows the region, and a fine one that segments what lies there; the rest is background.
+
+    Where the coarse model finds nothing the fine one sees the whole scan. That is a reason to review the case, and
+    so is a segmentation that reaches the border of the region.
+    """
+
+    def __init__(self, coarse: Coarse, fine: Segments) -> None:
+        self._coarse = coarse
+        self._fine = fine
+
+    def prepared(self, image: MetaTensor, stages: Stages) -> MetaTensor:
+        """The scan as it is: what is prepared is a region that is not known yet."""
+        return image
+
+    def segmented(
+        self, scan: Scan, image: MetaTensor, stages: Stages, probabilities: MakeArray | None = None
+    ) -> Segmented:
+        """First the region, then what lies in it."""
+        region = self._coarse.region(scan, image, stages)
+        if region is None:
+            found = self._fine.segmented(scan, self._fine.prepared(image, stages), stages, probabilities)
+            return replace(found, doubts=(_NOTHING,))
+        part = _cropped(image, region[: scan.spatial_dims])
+        found = self._fine.segmented(Scan.of(part), self._fine.prepared(part, stages), stages, probabilities)
+        labels = np.zeros(scan.geometry.shape, np.uint8)
+        labels[region] = found.labels
+        kept = None
+        if probabilities is not None and found.probabilities is not None:
+            kept = probabilities((*labels.shape, found.probabilities.shape[-1]))
+            kept[..., 0], kept[..., 1:] = 1, 0
+            kept[region] = found.probabilities
+        doubts = (_CUT,) if _reaches_border(found.labels, region, labels.shape) else ()
+        return Segmented(scan, labels, kept, found.confidence, doubts)
+
+
+def _cropped(image: MetaTensor, region: Box) -> MetaTensor:
+    """A region of a scan as a scan of its own."""
+    crop = SpatialCrop(roi_start=[each.start for each in region], roi_end=[each.stop for each in region])
+    part = cast(MetaTensor, crop(image))
+    part.applied_operations = []  # the way back ends here
+    part.meta["original_affine"] = part.affine.clone()
+    part.meta["spatial_shape"] = np.array(part.shape[1:])
+    return part
+
+
+def _reaches_border(labels: NDArray[np.uint8], region: Box, shape: tuple[int, ...]) -> bool:
+    """Whether something lies at a side of the region that is not one of the scan's."""
+    return any(
+        bool((labels.take(0, axis).any() and each.start > 0) or (labels.take(-1, axis).any() and each.stop < length))
+        for axis, (each, length) in enumerate(zip(region, shape, strict=True))
+    )
