@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import torch
@@ -9,9 +10,11 @@ import torch
 from medseg.device import free_memory, used_memory
 from medseg.errors import ConfigError, MedsegError
 
+_log = logging.getLogger(__name__)
 _GB = 1e9
 _CPU = torch.device("cpu")
 _FREE = 0.8  # of what is free, where the user names no limit: others want to live too
+_MORE = 1.1  # times what was told before is worth telling again
 _ROOM = 1.25  # convolutions take up to so many times the tensors that a forecast counts (docs/benchmarks.md)
 
 
@@ -35,6 +38,7 @@ class Budget:
         self._ram = ram
         self._name, self._given = ("vram", vram) if device.type == "cuda" else ("ram", ram)
         self._beside = 0.0
+        self._told = 0.0
 
     def has_room_for(self, reading: float) -> bool:
         """Whether another scan may be read beside the network: where half of what is left is enough for it.
@@ -66,6 +70,22 @@ class Budget:
                 f"before the network begins; allow more with --{self._name}"
             )
         return (limit - needed) / _ROOM
+
+    def tell(self, needed: float | None) -> None:
+        """Log what is forecast to be held at most, if it is more than was told before.
+
+        Args:
+            needed: by windows and their logits; None where that is not known.
+        """
+        if needed is None:
+            return
+        peak = used_memory(self._device) + _ROOM * needed + (self._beside if self._device.type == "cpu" else 0)
+        if peak > _MORE * self._told:
+            self._told = peak
+            limit = _limit(self._device, self._given)
+            _log.info(
+                f"memory: about {peak / _GB:.1f} GB at most, of {limit / _GB:.1f} GB ({self._name}) that may be taken"
+            )
 
 
 def _limit(device: torch.device, given: float | None) -> float:

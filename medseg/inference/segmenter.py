@@ -99,8 +99,10 @@ class Segmenter(Segments):
         if hasattr(self._inferer, "memory"):
             self._inferer.memory = self._budget.for_windows(seen, math.prod(scan.geometry.shape))
         with stages("restore"), torch.inference_mode():
-            pieces = stages.each("network", pieces_of(self._inferer, seen, self._network))
-            drawing = self._to_source_grid.draw(image, pieces, probabilities=probabilities)
+            with stages("network"):
+                pieces = pieces_of(self._inferer, seen, self._network)
+            self._budget.tell(getattr(self._inferer, "needed", None))
+            drawing = self._to_source_grid.draw(image, stages.each("network", pieces), probabilities=probabilities)
             labels = self._to_source_grid.finished(drawing.labels, scan.geometry.affine)
         kept = drawing.probabilities
         if kept is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,22 @@ def test_prediction_within_a_limit_too_small_ends_in_one_line(tiny_bundle: Path,
     given = {"input": str(phantom / "images" / "case_001.nii.gz"), "output_dir": str(tmp_path), "ram": 0.01}
     with pytest.raises(MedsegError, match=r"1 of 1 cases failed.*allow more with --ram"):
         run_bundle(tiny_bundle, "inference.yaml", overrides=given)
+
+
+def test_what_will_be_held_is_told_and_again_when_it_is_more(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    budget = Budget(CPU, ram=100, vram=None)
+    for needed in (None, 4e9, 3e9, 4.1e9, 9e9):
+        budget.tell(needed)
+    peaks = [float(line.split("about ")[1].split(" GB")[0]) for line in caplog.messages]
+    assert len(peaks) == 2 and peaks[0] == pytest.approx(5 + used_memory(CPU) / 1e9, abs=0.1)
+    assert "of 100.0 GB (ram)" in caplog.text
+
+
+def test_another_scan_is_read_beside_the_network_only_where_half_of_the_rest_holds_it() -> None:
+    budget = Budget(CPU, ram=used_memory(CPU) / 1e9 + 2, vram=None)
+    image = torch.empty(1, 100, 100, 100, device="meta")
+    assert not budget.has_room_for(1.1e9)
+    alone = budget.for_windows(image, 10**6)
+    assert budget.has_room_for(0.8e9)
+    assert alone - budget.for_windows(image, 10**6) == pytest.approx(0.8e9 / 1.25, rel=0.05)

@@ -174,3 +174,34 @@ def test_network_that_normalises_windows_keeps_those_it_was_trained_with(window:
     network.register_forward_hook(note)
     SlidingWindow(32, overlap=0.5, window=window)(torch.randn(1, 1, 64, 64), network)
     assert len(sizes) == runs
+
+
+@torch.no_grad()
+def test_fewer_windows_go_through_at_once_where_the_memory_is_short() -> None:
+    network, batches = unet(), []
+
+    def note(_: Any, seen: tuple[torch.Tensor], __: Any) -> None:
+        if not seen[0].is_meta:
+            batches.append(len(seen[0]))
+
+    network.register_forward_hook(note)
+    image = torch.randn(1, 1, 20, 60, 60)
+    ample = SlidingWindow(16, 30, 0.5, "gaussian")
+    expected = ample(image, network)
+    assert ample.needed is not None and max(batches) == 30
+    short = SlidingWindow(16, 30, 0.5, "gaussian", memory=0.6 * ample.needed)
+    batches.clear()
+    found = short(image, network)
+    assert 1 <= max(batches) < 30 and short.needed is not None and short.needed <= 0.6 * ample.needed
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_what_windows_need_is_told_before_the_first_is_run() -> None:
+    image, told = torch.randn(1, 60, 44, 52), []
+    for memory in (1e6, 2e6, 1e12):
+        inferer = SlidingWindow(16, overlap=0.5, window="auto", memory=memory)
+        inferer.pieces(image, unet())
+        told.append(inferer.needed)
+        assert inferer.needed is not None and inferer.needed <= memory
+    assert told[0] < told[1] < told[2]

@@ -57,6 +57,12 @@ class Mirrored(Inferer):
         if hasattr(self._inferer, "memory"):
             self._inferer.memory = value
 
+    @property
+    def needed(self) -> float | None:
+        """Bytes that windows are forecast to take; see `SlidingWindow`."""
+        found: float | None = getattr(self._inferer, "needed", None)
+        return found
+
     def pieces(self, image: torch.Tensor, network: nn.Module) -> Iterator[Piece]:
         """The same of one image `(C, spatial...)`, in the pieces of the inferer."""
         return pieces_of(self._inferer, image, self._copies(network, image.ndim - 1))

@@ -38,9 +38,9 @@ class Piece:
 def pieces_of(inferer: Inferer, image: torch.Tensor, network: nn.Module) -> Iterator[Piece]:
     """What an inferer says of an image `(C, spatial...)`: its pieces if it has such, else all in one."""
     if hasattr(inferer, "pieces"):
-        yield from inferer.pieces(image, network)
-    else:
-        yield Piece.whole(inferer(image[None], network)[0])
+        pieces: Iterator[Piece] = inferer.pieces(image, network)
+        return pieces
+    return (Piece.whole(inferer(each[None], network)[0]) for each in [image])
 
 
 def joined(pieces: Iterable[Piece], size: Sequence[int]) -> torch.Tensor:

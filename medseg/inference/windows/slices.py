@@ -52,6 +52,12 @@ class Slices(Inferer):
         if hasattr(self._inferer, "memory"):
             self._inferer.memory = value
 
+    @property
+    def needed(self) -> float | None:
+        """Bytes that windows are forecast to take; see `SlidingWindow`."""
+        found: float | None = getattr(self._inferer, "needed", None)
+        return found
+
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """What the network says of every voxel: `(N, C, spatial...)` to `(N, classes, spatial...)`, float32."""
         return torch.stack([joined(self.pieces(image, network), image.shape[1:]) for image in inputs])

@@ -38,7 +38,7 @@ class SlidingWindow(SlidingWindowInferer):
 
     Args:
         roi_size: of a window, in voxels per axis; 0 or less along an axis for all of the image.
-        sw_batch_size: windows that go through the network at once.
+        sw_batch_size: windows that go through the network at once; fewer where the memory is short.
         overlap: of neighbouring windows, from 0 to below 1; one for all axes, or one each.
         mode: `constant` or `gaussian`, as MONAI has them.
         window: `trained` runs windows of `roi_size`. `largest` runs the largest that the memory allows, at best the
@@ -53,6 +53,9 @@ class SlidingWindow(SlidingWindowInferer):
             and is not run. Where windows overlap those that were run decide; where none was, is background. None to
             run them all.
         **stock: any other argument of MONAI's inferer; what tells it how to buffer has no effect here.
+
+    Attributes:
+        needed: bytes that the windows of the image last begun are forecast to take; None where that cannot be told.
 
     Raises:
         ConfigError: for an overlap that is none; from a call, for a network that gives anything but one tensor of
@@ -79,6 +82,8 @@ class SlidingWindow(SlidingWindowInferer):
         super().__init__(roi_size, sw_batch_size, overlap, mode, **stock)
         self._window = window
         self.memory = memory
+        self.needed: float | None = None
+        self._batch = sw_batch_size
         self._known: tuple[nn.Module, Forecast] | None = None
         self._skip_below = skip_below
 
@@ -91,6 +96,7 @@ class SlidingWindow(SlidingWindowInferer):
 
     def pieces(self, image: torch.Tensor, network: Any) -> Iterator[Piece]:
         """The same of one image `(C, spatial...)`, in finished pieces, in the order of the first axis."""
+        self.needed, self._batch = None, self.sw_batch_size
         tiling = self._tiling(image, network)
         return self._blended(image, network) if tiling is None else self._tiled(image, network, tiling)
 
@@ -116,6 +122,8 @@ class SlidingWindow(SlidingWindowInferer):
         if self._window == "trained" or (self._window == "auto" and _normalises_windows(network)):
             sums = 4 * forecast.classes * (window[0] + 1) * math.prod(map(max, image.shape[2:], window[1:]))
             if sums + needed <= free:
+                self._batch = min(self.sw_batch_size, int((free - sums) / needed))
+                self.needed = sums + self._batch * needed
                 return None
             _log.warning(
                 f"windows of {window} are not blended, each voxel is taken from one of them: the sums of "
@@ -127,7 +135,7 @@ class SlidingWindow(SlidingWindowInferer):
             tiling = Tiling.over(image.shape[1:], window, margin=margin, step=step, most_voxels=most_voxels)
             needed = forecast.bytes(tiling.window) or 0
             if needed <= free or tiling.window == window:
-                _log.debug(f"{len(tiling)} windows of {tiling.window}, {needed / 1e9:.2f} GB each")
+                self.needed = needed
                 return tiling
             most_voxels = math.prod(tiling.window) * min(0.9, free / needed)
 
@@ -153,15 +161,15 @@ class SlidingWindow(SlidingWindowInferer):
     def _blended(self, image: torch.Tensor, network: nn.Module) -> Iterator[Piece]:
         grid = self._grid(image)
         whole = padded(image, grid.before, grid.size, str(self.padding_mode), self.cval)
-        blend = _Blend(grid, tuple(image.shape[1:]))
+        blend, batch_size = _Blend(grid, tuple(image.shape[1:])), self._batch
         for top, following, places in grid.rows():
             row = [all_channels(box_at((top, *place), grid.window)) for place in places]
             empty = [self._holds_nothing(whole[box]) for box in row]
             if all(empty) and not blend.knows_classes:
                 empty[0] = False
             run = [box for box, nothing in zip(row, empty, strict=True) if not nothing]
-            for begin in range(0, len(run), self.sw_batch_size):
-                batch = run[begin : begin + self.sw_batch_size]
+            for begin in range(0, len(run), batch_size):
+                batch = run[begin : begin + batch_size]
                 logits = network(torch.stack([whole[box] for box in batch]))
                 for box, each in zip(batch, _checked(logits, len(batch), grid.window), strict=True):
                     blend.add(box, each)
