@@ -178,7 +178,7 @@ def rows_of_the_results() -> list[str]:
     return re.findall(r"^\| `(\w+)` \|", results, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("row", [*rows_of_the_results(), "spleen", "liver"])
+@pytest.mark.parametrize("row", rows_of_the_results())
 def test_every_row_of_the_results_has_its_commands(checkout: Checkout, row: str) -> None:
     executable(checkout.bin / "medseg", '#!/bin/sh\necho "$@" >>"$NOTES"\n')
     said = checkout.run("reproduce", row, "--seed", "3", MEDSEG_DATA=data_of_every_row(checkout.folder.parent))
@@ -188,15 +188,23 @@ def test_every_row_of_the_results_has_its_commands(checkout: Checkout, row: str)
     assert checkout.notes[-1].startswith("evaluate ")
     bundle = checkout.notes[train].split()[1]
     assert (REPOSITORY / "bundles" / bundle).is_dir() or checkout.notes[0].endswith(f"--output_dir {bundle}")
-    assert {note.split()[0] for note in checkout.notes} <= {"adapt", "train", "tune", "evaluate"}
+    assert {note.split()[0] for note in checkout.notes} <= {"adapt", "phantom", "train", "tune", "evaluate"}
     shown = [line[len("+ medseg ") :].replace("\\", "") for line in said.splitlines() if line.startswith("+ ")]
     assert shown == checkout.notes
+
+
+def test_a_row_of_folds_trains_and_measures_each(checkout: Checkout) -> None:
+    executable(checkout.bin / "medseg", '#!/bin/sh\necho "$@" >>"$NOTES"\n')
+    checkout.run("reproduce", "glioma", MEDSEG_DATA=data_of_every_row(checkout.folder.parent))
+    runs = [re.search(r"^(\w+) .*--fold (\d) .*runs/glioma/fold_(\d)", note) for note in checkout.notes]
+    expected = [(what, fold, fold) for fold in "012" for what in ("train", "evaluate")]
+    assert [found.groups() for found in runs if found] == expected
 
 
 def data_of_every_row(folder: Path) -> str:
     """Empty folders by the names that `scripts/reproduce` asks for; the path is relative to the working directory."""
     script = (REPOSITORY / "scripts" / "reproduce").read_text(encoding="utf-8")
-    for name in re.findall(r"(?:need|fold_0 \S+) (\w+)", script):
+    for name in re.findall(r"(?:need|fold_0 \S+|folds \d \S+) (\w+)", script):
         (folder / "data" / name).mkdir(parents=True, exist_ok=True)
     return "data"
 

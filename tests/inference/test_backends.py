@@ -303,6 +303,13 @@ def test_auto_takes_openvino_where_it_pays(
     assert forward.name == expected
 
 
+@needs_openvino
+@pytest.mark.parametrize(("classes", "expected"), [(2, "openvino"), (200, "torch")])
+def test_auto_takes_torch_where_openvinos_logits_would_fill_the_memory(classes: int, expected: str) -> None:
+    network = UNet(3, 1, classes, (4, 8), (2,), norm="BATCH").eval()
+    assert ready(network, torch.zeros(1, 1, 64, 64, 64), backend="auto", windows=10**9).name == expected
+
+
 def test_without_openvino_auto_takes_torch_and_asking_for_it_tells_how(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(with_openvino, "installed", lambda: False)
     network, batch = retina_dynunet().eval(), torch.randn(1, 3, 32, 32)

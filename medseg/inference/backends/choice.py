@@ -24,6 +24,9 @@ BACKENDS = ("auto", "torch", "openvino")
 # Operations of all windows, per thread, from which OpenVINO's conversion pays for itself: docs/benchmarks.md.
 _CONVERSION_PAYS_FROM = 1e12
 
+# Bytes of the logits of a window from which OpenVINO, which holds them three times in fp32, takes too much memory.
+_MOST_LOGITS = 1.5e8
+
 
 def prepare(
     network: nn.Module,
@@ -37,8 +40,9 @@ def prepare(
 ) -> Forward:
     """`network`, made ready to infer fast.
 
-    `auto` takes OpenVINO on a CPU where it is installed, was measured to be faster for such a network, and has
-    enough to do to make up for its conversion, which takes a second; else torch. No clock decides: the same
+    `auto` takes OpenVINO on a CPU where it is installed, was measured to be faster for such a network, has enough to
+    do to make up for its conversion, which takes a second, and not so many classes that their logits fill the memory
+    (it holds them three times in fp32); else torch. No clock decides: the same
     network, window and number of windows give the same backend on a machine. What OpenVINO cannot convert, torch
     computes, and a warning says why. Of an ensemble each member is prepared. In fp32 torch differs from the network as
     it comes by 2e-6 of the largest logit; OpenVINO by up to 1e-3 in windows of 128 voxels a side with instance norms.
@@ -72,7 +76,7 @@ def prepare(
         return _EnsembleForward([ready(member) for member in network.members])
 
     suits = device.type == "cpu" and with_openvino.installed() and _faster_by_openvino(network, precision)
-    if backend == "openvino" or (backend == "auto" and suits and _enough_to_do(network, window, channels, windows)):
+    if backend == "openvino" or (backend == "auto" and suits and _conversion_pays(network, window, channels, windows)):
         try:
             return OpenvinoForward(network, precision, window, channels)
         except UnconvertibleError as error:
@@ -107,8 +111,8 @@ def _faster_by_openvino(network: nn.Module, precision: torch.dtype) -> bool:
     return precision is torch.float32 or nn.Conv3d not in kinds or nn.InstanceNorm3d in kinds
 
 
-def _enough_to_do(network: nn.Module, window: Sequence[int], channels: int, windows: int | None) -> bool:
-    """Whether the convolutions of all windows outweigh a conversion, by their count on a small image."""
+def _conversion_pays(network: nn.Module, window: Sequence[int], channels: int, windows: int | None) -> bool:
+    """Whether the convolutions of all windows, counted on a small image, outweigh a conversion and its memory."""
     from torch.utils.flop_counter import FlopCounterMode
 
     if windows is None:
@@ -117,8 +121,10 @@ def _enough_to_do(network: nn.Module, window: Sequence[int], channels: int, wind
         with torch.no_grad():
             image = small_image(network, window, channels)
             with FlopCounterMode(display=False) as counter:
-                network(image)
+                logits = network(image)
     except ValueError:
+        return False
+    if not isinstance(logits, torch.Tensor) or 4 * logits.shape[1] * math.prod(window) > _MOST_LOGITS:
         return False
     voxels = windows * math.prod(window)
     work = counter.get_total_flops() * voxels / math.prod(image.shape[2:])
