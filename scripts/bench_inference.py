@@ -190,14 +190,11 @@ def times_of(
 ) -> dict[str, float]:
     """Everybody's median seconds on one volume."""
     network, volume = network_of(name, classes), noise(shape)
-    peers = {
-        "MONAI, batch 1": stock(network, WINDOW, 1),
-        "MONAI, batch 4": stock(network, WINDOW, 4),
-        "MONAI, batch 4, bf16": stock(network, WINDOW, 4, torch.bfloat16),
-    }
-    if HAS_NNUNET:
-        peers["nnU-Net"] = nnunet(network, WINDOW, classes, mirror=False)
+    peers = {"MONAI, batch 1": stock(network, WINDOW, 1), "MONAI, batch 4": stock(network, WINDOW, 4)}
+    if not options.quick:
+        peers["MONAI, batch 4, bf16"] = stock(network, WINDOW, 4, torch.bfloat16)
     if HAS_NNUNET and not options.quick:
+        peers["nnU-Net"] = nnunet(network, WINDOW, classes, mirror=False)
         peers["nnU-Net, mirrored"] = nnunet(network, WINDOW, classes, mirror=True)
     own = {
         "medseg, same windows": ours(network, WINDOW, "trained", batch=1),
@@ -612,7 +609,7 @@ def main() -> None:
         if options.child:
             found = json.dumps(child(json.loads(options.child), options.memory))
         else:
-            if not HAS_NNUNET:
+            if not HAS_NNUNET and not options.quick:
                 tell("nnunetv2 is not installed: its lines are left out")
             for name in options.only:
                 PARTS[name](report, options)
