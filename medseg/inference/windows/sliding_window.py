@@ -212,7 +212,14 @@ class _Blend:
         """Take in what a window that begins with the row says."""
         if self._sums is None:
             self._sums = self._zeros(len(logits))
-        self._sums[all_channels(_in_row(box))].addcmul_(logits, self._grid.weights)
+        sums, weights = self._sums[all_channels(_in_row(box))], self._grid.weights
+        # Part by part, because torch makes float32 of all that it is given first.
+        if len(logits) <= len(weights):
+            for mine, its_sum in zip(logits, sums, strict=True):
+                its_sum.addcmul_(mine, weights)
+        else:
+            for plane, its_sum, weight in zip(logits.unbind(1), sums.unbind(1), weights, strict=True):
+                its_sum.addcmul_(plane, weight)
 
     def leave_out(self, box: Box) -> None:
         """Do without a window."""
