@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from medseg.bundle.check import load_config
+from medseg.bundle.metadata import class_names
 from medseg.errors import BundleError
+from medseg.shipped import shipped
 
 
 def trained(bundle_root: str, checkpoint: str | Sequence[str] | None = None) -> Any:
@@ -25,8 +27,6 @@ def trained(bundle_root: str, checkpoint: str | Sequence[str] | None = None) -> 
         BundleError: if the bundle has no such config, or the weights are of another bundle.
         ConfigError: if the config cannot be read.
     """
-    from monai.bundle import ConfigParser
-
     configs = Path(bundle_root) / "configs"
     own = configs / "train.yaml"
     if not own.is_file():
@@ -38,9 +38,60 @@ def trained(bundle_root: str, checkpoint: str | Sequence[str] | None = None) -> 
     config = load_config(source)
     metadata = load_config(configs / "metadata.json")
     _check(config, metadata, source)
+    return _parser(config, metadata, bundle_root)
+
+
+def trained_networks(checkpoints: Sequence[str], metadata: Mapping[str, Any]) -> list[Any]:
+    """The networks that several weights were trained in, which may be of several bundles; without the weights.
+
+    A network is described by the config of the run that left the weights, or of the bundle that they lie in; None
+    stands for one of which neither is there.
+
+    Args:
+        checkpoints: the weights' files.
+        metadata: of the running bundle.
+
+    Raises:
+        BundleError: if not all have the same preprocessing and classes, which an ensemble on one grid needs.
+        ConfigError: if a config cannot be read.
+    """
+    found = [_beside(Path(each), metadata) for each in checkpoints]
+    known = [(each, of) for each, of in zip(found, checkpoints, strict=True) if each is not None]
+    for parser, checkpoint in known[1:]:
+        first, its_checkpoint = known[0]
+        another = f"than {its_checkpoint}, so they make no ensemble"
+        if parser["preprocessing"] != first["preprocessing"]:
+            raise BundleError(f"{checkpoint}: was trained with another preprocessing {another}")
+        if class_names(parser["_meta_"]) != class_names(first["_meta_"]):
+            raise BundleError(f"{checkpoint}: was trained for other classes {another}")
+    return [None if each is None else each.network_def for each in found]
+
+
+def _beside(checkpoint: Path, metadata: Mapping[str, Any]) -> Any:
+    """The config that weights were trained with; None if it is not there."""
+    folder = checkpoint.parent.parent
+    of_bundle, of_run = folder / "configs" / "train.yaml", folder / "config.yaml"
+    source = of_run if of_run.is_file() else of_bundle
+    if not source.is_file():
+        return None
+    config = load_config(source)
+    if source == of_bundle:
+        metadata = load_config(folder / "configs" / "metadata.json")
+    elif config.get("bundle", metadata["name"]) != metadata["name"]:
+        root = shipped("bundles") / config["bundle"]
+        if not root.is_dir():
+            raise BundleError(f"{source}: was trained with the bundle '{config['bundle']}', which is not here")
+        metadata = load_config(root / "configs" / "metadata.json")
+    _check(config, metadata, source)
+    return _parser(config, metadata, str(folder))
+
+
+def _parser(config: Mapping[str, Any], metadata: Mapping[str, Any], bundle_root: str) -> Any:
+    from monai.bundle import ConfigParser
+
     parser = ConfigParser()
-    parser.read_config(config)
-    parser.read_meta(metadata)
+    parser.read_config(dict(config))
+    parser.read_meta(dict(metadata))
     parser["bundle_root"] = bundle_root
     return parser
 

@@ -13,18 +13,25 @@ from medseg.inference.wrapped import Wrapped
 
 
 class Ensemble(Wrapped):
-    """The mean of the probabilities (softmax) of networks that differ in their weights alone.
+    """The mean of the probabilities (softmax) of several networks on one grid, window by window.
 
     Args:
-        network: the architecture; not changed.
+        network: the architecture of the members of which none is given; not changed.
         checkpoints: the weights of each member.
+        architectures: of each member, or None for `network`'s; without, all are `network`'s.
 
     Raises:
         BundleError: if weights are missing or do not fit.
     """
 
-    def __init__(self, network: nn.Module, checkpoints: Sequence[str]) -> None:
-        members = nn.ModuleList(copy.deepcopy(network) for _ in checkpoints)
+    def __init__(
+        self,
+        network: nn.Module,
+        checkpoints: Sequence[str],
+        architectures: Sequence[nn.Module | None] | None = None,
+    ) -> None:
+        own = architectures or [None] * len(checkpoints)
+        members = nn.ModuleList(copy.deepcopy(network) if each is None else each for each in own)
         super().__init__(members[0])
         self.members = members
         for member, checkpoint in zip(self.members, checkpoints, strict=True):

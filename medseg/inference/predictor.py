@@ -18,6 +18,7 @@ from monai.inferers import Inferer
 from numpy.typing import NDArray
 
 from medseg.bundle.metadata import class_colours, class_names, label_classes, painted_classes
+from medseg.bundle.trained import trained_networks
 from medseg.bundle.weights import load_weights
 from medseg.device import check_device, pick_precision
 from medseg.errors import ConfigError, MedsegError, OutputError, user_error_in
@@ -83,7 +84,8 @@ class Predictor(SupervisedEvaluator):
         dataset: `monai.data.Dataset` of `{"image": path, "case": name}` whose transform is a `Compose`
             that begins with `LoadImaged`.
         network: logits `(N, C, window...)` of a window.
-        checkpoint: the weights' file, or several for an `Ensemble`; None to use the network as it is.
+        checkpoint: the weights' file, or several for an `Ensemble`, of one bundle or of several that have the same
+            preprocessing and classes; None to use the network as it is.
         inferer: such as `SlidingWindowInferer`.
         postprocessing: from logits to labels on the source grid: `to_source_grid(...)`.
         metadata: of the bundle: class names, colours, expected modality.
@@ -139,7 +141,7 @@ class Predictor(SupervisedEvaluator):
         if isinstance(checkpoint, str):
             load_weights(network, checkpoint)
         elif checkpoint is not None:
-            network = Ensemble(network, checkpoint)
+            network = Ensemble(network, checkpoint, trained_networks(checkpoint, metadata))
         prepared = Prepared(
             network.to(device).eval(),
             backend=backend,
