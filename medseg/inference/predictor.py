@@ -37,7 +37,6 @@ from medseg.inference.prepared import Prepared
 from medseg.inference.quality.facts import CaseFacts
 from medseg.inference.quality.fingerprint import fingerprint_beside
 from medseg.inference.quality.verdict import Tolerances, Verdict, judge
-from medseg.inference.restoring.decision import decision_beside
 from medseg.inference.restoring.drawing import MakeArray
 from medseg.inference.restoring.to_source_grid import ToSourceGrid
 from medseg.inference.scan import Opened, Scan, Segmented
@@ -177,7 +176,7 @@ class Predictor(SupervisedEvaluator):
         self.make_probabilities: MakeArray | None = None
         if save_probabilities:
             self.make_probabilities = partial(array_on_disk, self.output_dir)
-        self._weights = checkpoint
+        self._settings = repr((postprocessing.settings, coarse))
         self._resume, self._shard, self._engine = resume, Shard.parse(shard), engine
 
     def run(self) -> None:  # type: ignore[override]
@@ -205,13 +204,12 @@ class Predictor(SupervisedEvaluator):
         """What the output folder knows of these entries."""
         for entry in entries:
             self._check_place(entry["image"])
-        decision = decision_beside(self._weights, label_classes(self._metadata))
         return SharedBatch(
             self.output_dir,
             [entry["case"] for entry in entries],
             class_names=self.class_names,
             endings=_ENDINGS,
-            model=model_identity(self._metadata, self.network, decision),
+            model=model_identity(self._metadata, self.network, self._settings),
             resume=self._resume,
         )
 

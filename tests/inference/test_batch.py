@@ -287,6 +287,13 @@ def predict(tiny_bundle: Path, tmp_path: Path) -> Predict:
     return run
 
 
+def test_resumed_run_with_another_postprocessing_does_all_anew(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    scan = phantom / "images" / "case_001.nii.gz"
+    largest = {"postprocessing::steps": [{"largest": ["liver"]}]}
+    models = [predict(scan, resume=True, **each).rows[0].model for each in ({}, {}, largest, largest)]
+    assert models[0] == models[1] != models[2] == models[3]
+
+
 def test_resumed_run_does_what_was_missing_alone(predict: Predict, phantom: Path, tmp_path: Path) -> None:
     first, second = (phantom / "images" / f"case_{number:03d}.nii.gz" for number in (1, 2))
     predict(first)

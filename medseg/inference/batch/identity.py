@@ -1,4 +1,4 @@
-"""Which model made a segmentation: a bundle's name and version, and a digest of the weights."""
+"""Which model made a segmentation: a bundle's name and version, and a digest of the weights and settings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 
 import torch
 
-from medseg.inference.restoring.decision import Decision
 
+def model_identity(metadata: Mapping[str, Any], network: torch.nn.Module, settings: str) -> str:
+    """Such as `hippocampus_mri_3d 0.1.0 5f0c1a2b3c4d`: the same weights and settings give the same on any device.
 
-def model_identity(metadata: Mapping[str, Any], network: torch.nn.Module, decision: Decision) -> str:
-    """Such as `hippocampus_mri_3d 0.1.0 5f0c1a2b3c4d`: the same weights and decision give the same on any device."""
-    digest = hashlib.sha256(repr(decision).encode())
+    Args:
+        metadata: of the bundle.
+        network: with its weights.
+        settings: whatever else makes other labels of the same scan.
+    """
+    digest = hashlib.sha256(settings.encode())
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -48,6 +48,11 @@ class ToSourceGrid(Compose):
         self._postprocessing = postprocessing
         super().__init__([*self._undone, Decided("pred", decision, classes, postprocessing)])
 
+    @property
+    def settings(self) -> str:
+        """The decision and the steps in words; equal ones make the same labels of the same logits."""
+        return repr((self._decision, self._postprocessing.steps))
+
     def draw(self, image: MetaTensor, pieces: Iterable[Piece], *, probabilities: MakeArray | None = None) -> Drawing:
         """The label map, before postprocessing, of the pieces of a preprocessed image's logits; see `Drawing`."""
         grid = SourceGrid.of(image)
