@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import zip_longest
@@ -10,6 +13,7 @@ from typing import Generic, TypeVar
 
 _Thing = TypeVar("_Thing")
 _Job = TypeVar("_Job")
+_NICE = 10
 
 
 class Pipeline(Generic[_Thing, _Job]):
@@ -35,7 +39,9 @@ class Pipeline(Generic[_Thing, _Job]):
     ) -> None:
         self._prepare, self._conclude, self._give_up = prepare, conclude, give_up
         self._room_beside = room_beside
-        self._before, self._after = ThreadPoolExecutor(1, "prepare"), ThreadPoolExecutor(1, "conclude")
+        self._before, self._after = (
+            ThreadPoolExecutor(1, name, initializer=_stand_back) for name in ("prepare", "conclude")
+        )
         self._coming: Future[_Job] | None = None
         self._in_hand: _Job | None = None
         self._going: Future[None] | None = None
@@ -76,3 +82,9 @@ class Pipeline(Generic[_Thing, _Job]):
                 self._give_up(coming.result())
             if self._in_hand is not None:
                 self._give_up(self._in_hand)
+
+
+def _stand_back() -> None:
+    """Leave the cores to the network: its threads wait for the slowest of them, so one that shares costs them all."""
+    if sys.platform == "linux":  # elsewhere the whole process would stand back
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
