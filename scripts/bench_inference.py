@@ -514,8 +514,13 @@ def child(spec: dict[str, Any], limit_gb: float) -> Peak:
     segment = WHO[spec["who"]](network, spec["classes"])
     segment(noise(WINDOW))  # makes ready
     seconds = seconds_of(segment, volume)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Peak(spec["shape"][-1], seconds, peak, volume.nbytes + volume.nelement())
+    return Peak(spec["shape"][-1], seconds, peak_bytes(), volume.nbytes + volume.nelement())
+
+
+def peak_bytes() -> int:
+    """The most that was resident in this process; `getrusage` would count the process that started it too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 # The report

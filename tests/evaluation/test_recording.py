@@ -28,18 +28,21 @@ BUNDLES = {
     "blood_cells": "colour_masks_2d",
     "artery_vein": ("artery", "vein", "crossing"),  # of classes of its own
     "chest": ("lung",),
+    "spleen": "spleen_ct_3d",
+    "liver": "liver_lesion_ct_3d",
+    "spleen_phantom": "spleen_ct_3d",
 }
 
 
 def documented() -> dict[str, set[str]]:
-    """Row -> names of metrics in the last table of docs/results.md; those of `all` stand in each."""
+    """Row -> names of metrics in the last table of docs/results.md; those of `pictures` stand for all of these."""
     table = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8").partition("## In MLflow")[2]
     rows: dict[str, set[str]] = {}
     for row, names in re.findall(r"^\| `?(\w+)`? \|[^|]+\| (.*) \|$", table, flags=re.MULTILINE):
         rows.setdefault(row, set()).update(re.findall(r"`([^`]+)`", names))
-    for_all = rows.pop("all")
-    rows.pop("figure", None)
-    return {row: rows.get(row, set()) | for_all for row in BUNDLES}
+    of_pictures = rows.pop("pictures")
+    pictures = {row for row, bundle in BUNDLES.items() if not str(bundle).endswith("_3d")}
+    return {row: rows.get(row, set()) | (of_pictures if row in pictures else set()) for row in BUNDLES}
 
 
 def bundle_of(row: str, folder: Path) -> Path:
@@ -57,7 +60,7 @@ def logged(bundle: Path) -> dict[str, float]:
     metadata: dict[str, Any] = json.loads((bundle / "configs" / "metadata.json").read_text())
     parser = ConfigParser()
     parser.read_config(str(bundle / "configs" / "evaluate.yaml"))
-    measures = ConfigParser({"measures": parser["measures"]}).get_parsed_content("measures")
+    measures = ConfigParser({"measures": parser.get("measures", {})}).get_parsed_content("measures")
     names, regions = class_names(metadata), label_regions(metadata)
     evaluation = Evaluation(names, 1.0, regions)
     rng = np.random.default_rng(0)
