@@ -74,6 +74,7 @@ from medseg.metrics import dice  # noqa: E402
 CPU, GB = torch.device("cpu"), 1e9
 WINDOW, OVERLAP, REPEATS = (96, 96, 96), 0.5, 5
 SMALL, LARGE = (192, 192, 128), (512, 512, 300)
+SHAPES = {"small": SMALL, "large": LARGE}
 WINDOW_MEMORY = 0.6 * GB  # what our windows are told to take where memory counts
 KEPT = Path(__file__).parents[1] / "runs" / "bench_inference"
 HAS_NNUNET = util.find_spec("nnunetv2") is not None
@@ -171,9 +172,9 @@ def one_pass(network: Network) -> Segment:
 
 
 def speed(report: Report, options: argparse.Namespace) -> None:
-    shapes, classes, networks = (SMALL, LARGE), (2, 105), options.networks
+    shapes, classes, networks = [SHAPES[name] for name in options.shapes], options.classes, options.networks
     if options.quick:
-        shapes, classes, networks = (SMALL,), (2,), ["spleen U-Net"]
+        shapes, classes, networks = [SMALL], [2], ["spleen U-Net"]
     for shape, count, name in itertools.product(shapes, classes, networks):
         tell(f"speed: {name}, {by(shape)}, {count} classes")
         found = times_of(name, shape, count, report, options)
@@ -599,6 +600,8 @@ def main() -> None:
     parser.add_argument("--weights", nargs="+", default=[], metavar="NAME=FILE", help=f"NAME: {', '.join(TASKS)}")
     parser.add_argument("--data", nargs="+", default=[], metavar="NAME=FOLDER", help="its dataset")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=["spleen U-Net", "DynUNet"])
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES), help="of the volumes, for speed")
+    parser.add_argument("--classes", nargs="+", type=int, default=[2, 105], help="for speed")
     parser.add_argument("--minutes", type=float, default=30, help="for all rounds of one network on one volume")
     parser.add_argument("--memory", type=float, default=24, help="GB that a contestant may take")
     parser.add_argument("--memory-network", choices=NETWORKS, default="spleen U-Net")
