@@ -11,11 +11,12 @@ from monai.inferers import Inferer
 from torch import nn
 
 from medseg.errors import ConfigError
+from medseg.inference.windows.around import Around
 from medseg.inference.windows.pieces import Piece, pieces_of
 from medseg.inference.wrapped import Wrapped
 
 
-class Mirrored(Inferer):
+class Mirrored(Around):
     """Runs an inferer with a network that sees every mirrored (and perhaps transposed) copy and takes the mean.
 
     What is averaged are the probabilities (softmax), not the logits, so that one sure view cannot outvote the
@@ -33,10 +34,9 @@ class Mirrored(Inferer):
     """
 
     def __init__(self, inferer: Inferer, axes: Sequence[int] = (0, 1), *, transpose: bool = False) -> None:
-        super().__init__()
+        super().__init__(inferer)
         if not set(axes) <= {0, 1, 2} or len(set(axes)) < len(axes):
             raise ConfigError(f"mirrored axes {list(axes)}: expected some of the spatial axes 0, 1, 2, each once")
-        self._inferer = inferer
         self._axes = tuple(axes)
         self._transpose = transpose
         self._known: _Copies | None = None
@@ -44,23 +44,6 @@ class Mirrored(Inferer):
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Logarithms of the mean probabilities `(N, C, spatial...)`, whose softmax they are themselves."""
         found: torch.Tensor = self._inferer(inputs, self._copies(network, inputs.ndim - 2), *args, **kwargs)
-        return found
-
-    @property
-    def memory(self) -> float | None:
-        """Bytes that windows may take, where the inferer has windows; see `SlidingWindow`."""
-        found: float | None = getattr(self._inferer, "memory", None)
-        return found
-
-    @memory.setter
-    def memory(self, value: float | None) -> None:
-        if hasattr(self._inferer, "memory"):
-            self._inferer.memory = value
-
-    @property
-    def needed(self) -> float | None:
-        """Bytes that windows are forecast to take; see `SlidingWindow`."""
-        found: float | None = getattr(self._inferer, "needed", None)
         return found
 
     def pieces(self, image: torch.Tensor, network: nn.Module) -> Iterator[Piece]:

@@ -40,7 +40,7 @@ def pieces_of(inferer: Inferer, image: torch.Tensor, network: nn.Module) -> Iter
     if hasattr(inferer, "pieces"):
         pieces: Iterator[Piece] = inferer.pieces(image, network)
         return pieces
-    return (Piece.whole(inferer(each[None], network)[0]) for each in [image])
+    return iter([Piece.whole(inferer(image[None], network)[0])])
 
 
 def joined(pieces: Iterable[Piece], size: Sequence[int]) -> torch.Tensor:

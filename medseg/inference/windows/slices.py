@@ -10,12 +10,13 @@ from monai.inferers import Inferer
 from torch import nn
 
 from medseg.errors import ConfigError
+from medseg.inference.windows.around import Around
 from medseg.inference.windows.pieces import Piece, joined, pieces_of
 
 _BLOCK = 8  # slices of a piece, so that what is done with pieces is not done for every slice
 
 
-class Slices(Inferer):
+class Slices(Around):
     """Runs a two-dimensional network on every slice of a volume; with `neighbours`, on a few at a time (2.5D).
 
     Without neighbours its result is that of MONAI's `SliceInferer`. With n of them the network has 2n + 1 times the
@@ -32,31 +33,13 @@ class Slices(Inferer):
     """
 
     def __init__(self, inferer: Inferer, axis: int = 2, *, neighbours: int = 0) -> None:
-        super().__init__()
+        super().__init__(inferer)
         if axis not in (0, 1, 2):
             raise ConfigError(f"slices along axis {axis}: expected 0, 1 or 2")
         if neighbours < 0:
             raise ConfigError(f"neighbours {neighbours}: expected 0 or more")
-        self._inferer = inferer
         self._axis = axis
         self._neighbours = neighbours
-
-    @property
-    def memory(self) -> float | None:
-        """Bytes that the windows of a slice may take; see `SlidingWindow`."""
-        found: float | None = getattr(self._inferer, "memory", None)
-        return found
-
-    @memory.setter
-    def memory(self, value: float | None) -> None:
-        if hasattr(self._inferer, "memory"):
-            self._inferer.memory = value
-
-    @property
-    def needed(self) -> float | None:
-        """Bytes that windows are forecast to take; see `SlidingWindow`."""
-        found: float | None = getattr(self._inferer, "needed", None)
-        return found
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """What the network says of every voxel: `(N, C, spatial...)` to `(N, classes, spatial...)`, float32."""

@@ -83,7 +83,6 @@ class SlidingWindow(SlidingWindowInferer):
         self._window = window
         self.memory = memory
         self.needed: float | None = None
-        self._batch = sw_batch_size
         self._known: tuple[nn.Module, Forecast] | None = None
         self._skip_below = skip_below
 
@@ -96,14 +95,14 @@ class SlidingWindow(SlidingWindowInferer):
 
     def pieces(self, image: torch.Tensor, network: Any) -> Iterator[Piece]:
         """The same of one image `(C, spatial...)`, in finished pieces, in the order of the first axis."""
-        self.needed, self._batch = None, self.sw_batch_size
-        tiling = self._tiling(image, network)
-        return self._blended(image, network) if tiling is None else self._tiled(image, network, tiling)
+        self.needed = None
+        plan = self._plan(image, network)
+        return self._blended(image, network, plan) if isinstance(plan, int) else self._tiled(image, network, plan)
 
-    def _tiling(self, image: torch.Tensor, network: nn.Module) -> Tiling | None:
-        """The windows that lie side by side; None where windows are to be blended."""
+    def _plan(self, image: torch.Tensor, network: nn.Module) -> Tiling | int:
+        """The windows that lie side by side; where windows are blended, how many go through the network at once."""
         if not isinstance(network, nn.Module):  # nothing that could be asked
-            return None
+            return self.sw_batch_size
         if self._known is None or self._known[0] is not network:
             self._known = network, Forecast(network, len(image), getattr(network, "precision", torch.float32))
         forecast = self._known[1]
@@ -112,19 +111,19 @@ class SlidingWindow(SlidingWindowInferer):
         if step is None or needed is None:
             if self._window != "trained":
                 _log.info(f"the network takes windows of {window} only; nothing larger is tried")
-            return None
+            return self.sw_batch_size
         margin = [
             _margin(*each, step) for each in zip(window, ensure_tuple_rep(self.overlap, len(window)), strict=True)
         ]
         if min(margin) < 1:  # too small to be cut: what lies between two windows' voxels would be in neither
-            return None
+            return self.sw_batch_size
         free = self.memory or _SHARE * free_memory(image.device)
         if self._window == "trained" or (self._window == "auto" and _normalises_windows(network)):
             sums = 4 * forecast.classes * (window[0] + 1) * math.prod(map(max, image.shape[2:], window[1:]))
             if sums + needed <= free:
-                self._batch = min(self.sw_batch_size, int((free - sums) / needed))
-                self.needed = sums + self._batch * needed
-                return None
+                batch_size = min(self.sw_batch_size, int((free - sums) / needed))
+                self.needed = sums + batch_size * needed
+                return batch_size
             _log.warning(
                 f"windows of {window} are not blended, each voxel is taken from one of them: the sums of "
                 f"{forecast.classes} classes would take {sums / 1e9:.1f} GB of {free / 1e9:.1f} GB"
@@ -158,10 +157,10 @@ class SlidingWindow(SlidingWindowInferer):
                 within(seen_from(core, tiling.before), size),
             )
 
-    def _blended(self, image: torch.Tensor, network: nn.Module) -> Iterator[Piece]:
+    def _blended(self, image: torch.Tensor, network: nn.Module, batch_size: int) -> Iterator[Piece]:
         grid = self._grid(image)
         whole = padded(image, grid.before, grid.size, str(self.padding_mode), self.cval)
-        blend, batch_size = _Blend(grid, tuple(image.shape[1:])), self._batch
+        blend = _Blend(grid, tuple(image.shape[1:]))
         for top, following, places in grid.rows():
             row = [all_channels(box_at((top, *place), grid.window)) for place in places]
             empty = [self._holds_nothing(whole[box]) for box in row]
