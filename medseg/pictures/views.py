@@ -122,7 +122,7 @@ def _view(
 
 
 def _slice(array: NDArray[Any], *, axis: int, index: int) -> NDArray[Any]:
-    plane: NDArray[Any] = np.take(array, index, axis).T
+    plane: NDArray[Any] = np.moveaxis(array, axis, 0)[index].T.copy()  # np.take would copy the volume first
     return plane
 
 

@@ -108,12 +108,13 @@ def keep_beside(
         found.remove(labels[box], remove)
 
 
-def component_sizes(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Voxels in every component of a mask; empty where the mask is."""
-    inside = _without_thin_axes(mask.view(np.uint8))
-    for box in _box(inside, (1,)) if mask.size else ():
-        return _Components.of(inside[box], [(1,)]).sizes[1:]
-    return np.zeros(0, np.int64)
+def component_sizes(labels: Labels, structures: Sequence[Values]) -> list[NDArray[np.int64]]:
+    """Voxels in every component of each structure, which share no class; empty for one that is not there."""
+    labels = _without_thin_axes(labels)
+    for box in _box(labels, sum(structures, ())) if labels.size else ():
+        found = _Components.of(labels[box], structures)
+        return [found.sizes[found.owners == owner] for owner in range(1, 1 + len(structures))]
+    return [np.zeros(0, np.int64)] * len(structures)
 
 
 @dataclass(frozen=True, eq=False)

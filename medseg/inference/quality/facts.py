@@ -84,11 +84,20 @@ def _classes(
 ) -> dict[str, ClassFacts]:
     boxes = find_objects(labels, max_label=max(class_names))
     found = {value: box for value, box in enumerate(boxes, start=1) if box is not None and value in class_names}
-    return {class_names[value]: _class(scan, labels[box] == value, box, samples) for value, box in found.items()}
+    sizes = dict(zip(found, component_sizes(labels, [(value,) for value in found]), strict=True))
+    return {
+        class_names[value]: _class(scan, labels[box] == value, box, sizes[value], samples)
+        for value, box in found.items()
+    }
 
 
-def _class(scan: Scan, mask: NDArray[np.bool_], box: tuple[slice, ...], samples: list[NDArray[Any]]) -> ClassFacts:
-    sizes = component_sizes(mask)
+def _class(
+    scan: Scan,
+    mask: NDArray[np.bool_],
+    box: tuple[slice, ...],
+    sizes: NDArray[np.int64],
+    samples: list[NDArray[Any]],
+) -> ClassFacts:
     voxels = int(sizes.sum())
     values = [_thinned(channel[box][mask]) for channel in scan.array]
     darker = [np.searchsorted(all, np.median(mine)) / len(all) for mine, all in zip(values, samples, strict=True)]

@@ -48,7 +48,7 @@ class Drawing:
         self._classes = classes
         self._sure = 0.0
         self._drawn = 0
-        self.labels: NDArray[np.uint8] = np.zeros(grid.shape, dtype=np.uint8)
+        self.labels: NDArray[np.uint8] = np.zeros(grid.shape, dtype=np.uint8, order="F")
         self.probabilities = None if probabilities is None else probabilities((*grid.shape, 1 + len(classes)))
 
     def add(self, piece: Piece) -> None:
