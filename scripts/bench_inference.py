@@ -120,7 +120,7 @@ def ours(
     """The engine, piece by piece to labels as a prediction does it; `mode` is its `window`: `trained` or `auto`."""
     engine = SlidingWindow(window, batch, OVERLAP, "gaussian", window=mode, memory=memory)
     how = {"backend": "auto", "device": CPU, "precision": pick_precision(CPU, precision)}
-    network = Prepared(network, windows=1000, **how)
+    network = Prepared(network, images=1000, **how)
 
     def segment(volume: torch.Tensor) -> torch.Tensor:
         drawing = Drawing(SourceGrid.itself(volume.shape[2:]), Decision(), ())

@@ -79,7 +79,7 @@ class Coarse:
                 backend=backend,
                 device=device,
                 precision=pick_precision(device, precision),
-                windows=1,
+                images=1,
             ),
             parser.inferer,
             to_source_grid(parser.preprocessing, metadata=metadata, checkpoint=weights),

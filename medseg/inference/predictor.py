@@ -146,7 +146,7 @@ class Predictor(SupervisedEvaluator):
             backend=backend,
             device=device,
             precision=pick_precision(device, precision),
-            windows=len(dataset),
+            images=len(dataset),
         )
         super().__init__(
             device=device,

@@ -21,10 +21,11 @@ from medseg.bundle.run import find_bundle
 from medseg.bundle.trained import trained
 from medseg.bundle.weights import load_weights, save_weights
 from medseg.errors import ConfigError
-from medseg.inference import Ensemble
+from medseg.inference import Ensemble, SlidingWindow
 from medseg.inference.backends import BACKENDS, Forward, prepare, with_openvino
 from medseg.inference.backends.onednn import Onednn
 from medseg.inference.backends.with_torch import TorchForward
+from medseg.inference.prepared import Prepared
 
 CPU = torch.device("cpu")
 
@@ -190,9 +191,9 @@ needs_openvino = pytest.mark.skipif(
 )
 
 
-def ready(network: nn.Module, batch: torch.Tensor, **given: Any) -> Forward:
+def ready(network: nn.Module, batch: torch.Tensor, windows: int | None = None, **given: Any) -> Forward:
     defaults = {"backend": "openvino", "device": CPU, "precision": torch.float32}
-    return prepare(network, window=batch.shape[2:], channels=batch.shape[1], **(defaults | given))
+    return prepare(network, **(defaults | given)).forward_for(batch.shape[2:], batch.shape[1], windows)
 
 
 @needs_openvino
@@ -301,6 +302,16 @@ def test_auto_takes_openvino_where_it_pays(
     batch = torch.randn(1, 1, 32, 32, 32)
     forward = ready(build().eval(), batch, backend="auto", precision=precision, windows=windows)
     assert forward.name == expected
+
+
+@needs_openvino
+def test_an_image_is_computed_by_the_same_backend_whatever_came_before_it() -> None:
+    network = Prepared(hippocampus_dynunet().eval(), backend="auto", device=CPU, precision=torch.bfloat16, images=1000)
+    small, large = torch.randn(1, 1, 32, 32, 32), torch.randn(1, 1, 64, 64, 64)
+    inferer = SlidingWindow((32, 32, 32), overlap=0.75)
+    alone = inferer(small, network).clone()
+    inferer(large, network)
+    assert torch.equal(inferer(small, network), alone)
 
 
 @needs_openvino

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -28,16 +29,21 @@ _CONVERSION_PAYS_FROM = 1e12
 _MOST_LOGITS = 1.5e8
 
 
-def prepare(
-    network: nn.Module,
-    *,
-    backend: str,
-    device: torch.device,
-    precision: torch.dtype,
-    window: Sequence[int],
-    channels: int,
-    windows: int | None = None,
-) -> Forward:
+class Backends(Protocol):
+    """A network made ready for inference, for each image by the backend that suits it."""
+
+    def forward_for(self, window: Sequence[int], channels: int, windows: int | None = None) -> Forward:
+        """What computes an image's windows; the same image has the same whatever came before it.
+
+        Args:
+            window: voxels a side, `(H, W)` or `(D, H, W)`; others may come too.
+            channels: of the windows.
+            windows: how many are to come that are like the image's, of all images together. None if that is not
+                known: `auto` takes torch then.
+        """
+
+
+def prepare(network: nn.Module, *, backend: str, device: torch.device, precision: torch.dtype) -> Backends:
     """`network`, made ready to infer fast.
 
     `auto` takes OpenVINO on a CPU where it is installed, was measured to be faster for such a network, has enough to
@@ -52,36 +58,60 @@ def prepare(
         backend: one of `BACKENDS`.
         device: to compute on.
         precision: from `medseg.device.pick_precision`.
-        window: voxels a side of the windows to come, `(H, W)` or `(D, H, W)`; others may come too.
-        channels: of the windows.
-        windows: how many are to come, of all cases together. None if that is not known: `auto` takes torch then.
 
     Raises:
         ConfigError: for a backend that is not known, is not installed, or does not compute on `device`.
     """
     _check(backend, device)
     if isinstance(network, Ensemble):
+        return _OfEnsemble([_OfNetwork(each, backend, device, precision) for each in network.members])
+    return _OfNetwork(network, backend, device, precision)
 
-        def ready(member: nn.Module) -> Forward:
-            return prepare(
-                member,
-                backend=backend,
-                device=device,
-                precision=precision,
-                window=window,
-                channels=channels,
-                windows=windows,
-            )
 
-        return _EnsembleForward([ready(member) for member in network.members])
+class _OfNetwork:
+    """One network, by each backend that was asked for so far."""
 
-    suits = device.type == "cpu" and with_openvino.installed() and _faster_by_openvino(network, precision)
-    if backend == "openvino" or (backend == "auto" and suits and _conversion_pays(network, window, channels, windows)):
-        try:
-            return OpenvinoForward(network, precision, window, channels)
-        except UnconvertibleError as error:
-            _log.warning(f"openvino cannot convert this network, torch computes it: {error}")
-    return TorchForward(network, device, precision)
+    def __init__(self, network: nn.Module, backend: str, device: torch.device, precision: torch.dtype) -> None:
+        self._network, self._device, self._precision = network, device, precision
+        self._backend = backend
+        suits = device.type == "cpu" and with_openvino.installed() and _faster_by_openvino(network, precision)
+        if backend == "auto" and not suits:
+            self._backend = "torch"
+        self._made: dict[str, Forward] = {}
+        self._worth: dict[tuple[int, ...], float] = {}
+
+    def forward_for(self, window: Sequence[int], channels: int, windows: int | None = None) -> Forward:
+        name = self._backend
+        if name == "auto":
+            work = (windows or 0) * self._work_worth_a_conversion(tuple(window), channels)
+            name = "openvino" if work > _CONVERSION_PAYS_FROM * torch.get_num_threads() else "torch"
+        if name not in self._made:
+            self._made[name] = self._make(name, window, channels)
+        return self._made[name]
+
+    def _make(self, name: str, window: Sequence[int], channels: int) -> Forward:
+        if name == "openvino":
+            try:
+                return OpenvinoForward(self._network, self._precision, window, channels)
+            except UnconvertibleError as error:
+                _log.warning(f"openvino cannot convert this network, torch computes it: {error}")
+        return TorchForward(self._network, self._device, self._precision)
+
+    def _work_worth_a_conversion(self, window: tuple[int, ...], channels: int) -> float:
+        key = (*window, channels)
+        if key not in self._worth:
+            self._worth[key] = _work_worth_a_conversion(self._network, window, channels)
+        return self._worth[key]
+
+
+class _OfEnsemble:
+    """The members of an `Ensemble`, each by its own backend."""
+
+    def __init__(self, members: Sequence[_OfNetwork]) -> None:
+        self._members = members
+
+    def forward_for(self, window: Sequence[int], channels: int, windows: int | None = None) -> Forward:
+        return _EnsembleForward([member.forward_for(window, channels, windows) for member in self._members])
 
 
 class _EnsembleForward:
@@ -111,21 +141,17 @@ def _faster_by_openvino(network: nn.Module, precision: torch.dtype) -> bool:
     return precision is torch.float32 or nn.Conv3d not in kinds or nn.InstanceNorm3d in kinds
 
 
-def _conversion_pays(network: nn.Module, window: Sequence[int], channels: int, windows: int | None) -> bool:
-    """Whether the convolutions of all windows, counted on a small image, outweigh a conversion and its memory."""
+def _work_worth_a_conversion(network: nn.Module, window: Sequence[int], channels: int) -> float:
+    """Operations of a window's convolutions, counted on a small image; 0 where OpenVINO would take too much memory."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    if windows is None:
-        return False
     try:
         with torch.no_grad():
             image = small_image(network, window, channels)
             with FlopCounterMode(display=False) as counter:
                 logits = network(image)
     except ValueError:
-        return False
+        return 0
     if not isinstance(logits, torch.Tensor) or 4 * logits.shape[1] * math.prod(window) > _MOST_LOGITS:
-        return False
-    voxels = windows * math.prod(window)
-    work = counter.get_total_flops() * voxels / math.prod(image.shape[2:])
-    return bool(work > _CONVERSION_PAYS_FROM * torch.get_num_threads())
+        return 0
+    return float(counter.get_total_flops()) * math.prod(window) / math.prod(image.shape[2:])

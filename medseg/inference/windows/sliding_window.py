@@ -97,7 +97,12 @@ class SlidingWindow(SlidingWindowInferer):
         """The same of one image `(C, spatial...)`, in finished pieces, in the order of the first axis."""
         self.needed = None
         plan = self._plan(image, network)
-        return self._blended(image, network, plan) if isinstance(plan, int) else self._tiled(image, network, plan)
+        if isinstance(plan, Tiling):
+            _tell_how_many(len(plan), network)
+            return self._tiled(image, network, plan)
+        grid = self._grid(image)
+        _tell_how_many(math.prod(map(len, grid.starts)), network)
+        return self._blended(image, network, grid, plan)
 
     def _plan(self, image: torch.Tensor, network: nn.Module) -> Tiling | int:
         """The windows that lie side by side; where windows are blended, how many go through the network at once."""
@@ -157,8 +162,7 @@ class SlidingWindow(SlidingWindowInferer):
                 within(seen_from(core, tiling.before), size),
             )
 
-    def _blended(self, image: torch.Tensor, network: nn.Module, batch_size: int) -> Iterator[Piece]:
-        grid = self._grid(image)
+    def _blended(self, image: torch.Tensor, network: nn.Module, grid: WindowGrid, batch_size: int) -> Iterator[Piece]:
         whole = padded(image, grid.before, grid.size, str(self.padding_mode), self.cval)
         blend = _Blend(grid, tuple(image.shape[1:]))
         for top, following, places in grid.rows():
@@ -264,6 +268,12 @@ class _Blend:
     def _zeros(self, channels: int) -> torch.Tensor:
         weights = self._grid.weights
         return weights.new_zeros((channels, 1 + self._grid.window[0], *self._grid.size[1:]))
+
+
+def _tell_how_many(windows: int, network: Any) -> None:
+    """Let a network that makes itself ready, such as `Prepared`, know what is to come."""
+    if hasattr(network, "expect"):
+        network.expect(windows)
 
 
 def _nothing(seen: torch.Tensor, classes: int) -> torch.Tensor:
