@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -23,8 +24,14 @@ from monai.transforms import (
 )
 from scipy.spatial.transform import Rotation
 
+from medseg.inference.restoring import source_grid
+from medseg.inference.restoring.decision import Decision
+from medseg.inference.restoring.drawing import Drawing
 from medseg.inference.restoring.source_grid import SourceGrid
 from medseg.inference.windows.pieces import Piece
+from medseg.types import LabelClass
+
+CLASSES = [LabelClass(value=1, name="spleen"), LabelClass(value=2, name="liver")]
 
 STEPS = [
     CropForegroundd("image", source_key="image", select_fn=lambda x: x >= x.mean(), margin=2, allow_smaller=False),
@@ -81,6 +88,39 @@ def test_restored_logits_are_those_of_monais_inverse(
             assert ours[(slice(None), *box)].isnan().all(), "every voxel is written once"
             ours[(slice(None), *box)] = part
     assert torch.allclose(ours, theirs, atol=1e-3)
+
+
+@settings(max_examples=50)
+@given(preprocessed(), st.integers(0, 2**16), st.sampled_from([60, 4 * 2**20]))
+def test_what_is_drawn_is_the_largest_of_all_logits_though_most_are_never_looked_at(
+    preprocessed: tuple[Compose, dict[str, Any]], seed: int, working_set: int
+) -> None:
+    _, data = preprocessed
+    size = data["image"].shape[1:]
+    random = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, *size, generator=random)
+    logits[0] += torch.where(torch.rand(size, generator=random) < 0.9, 3.0, -1.0)
+    grid = SourceGrid.of(data["image"])
+    assert grid is not None
+    with mock.patch.object(source_grid, "_WORKING_SET", working_set):
+        drawing = Drawing(grid, Decision(), CLASSES)
+        drawing.add(Piece.whole(logits))
+        expected = torch.zeros(3, *grid.shape)
+        for box, part in grid.restored(Piece.whole(logits)):
+            expected[(slice(None), *box)] = part
+    assert np.array_equal(drawing.labels, expected.argmax(dim=0).numpy())
+
+
+def test_parts_of_nothing_but_background_are_not_interpolated() -> None:
+    image = Spacingd("image", [2, 2, 2])({"image": MetaTensor(torch.rand(1, 32, 32, 32))})["image"]
+    grid, logits = SourceGrid.of(image), torch.zeros(2, *image.shape[1:])
+    assert grid is not None
+    logits[1, :3, :3, :3] = 1
+    whole = Piece.whole(logits)
+    with mock.patch.object(source_grid, "_WORKING_SET", 8 * 8**3):
+        wanted = Drawing(grid, Decision(), CLASSES[:1])._wanted(whole)
+        interpolated = [[each.stop for each in box] for box, _ in grid.restored(whole, wanted)]
+    assert interpolated == [[8, 8, 8]]
 
 
 @pytest.mark.parametrize(

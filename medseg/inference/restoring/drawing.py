@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from medseg.inference.restoring.decision import Decision
-from medseg.inference.restoring.source_grid import SourceGrid
+from medseg.inference.restoring.source_grid import SourceGrid, Wanted
 from medseg.inference.windows.pieces import Piece
 from medseg.types import LabelClass
 
@@ -53,12 +53,24 @@ class Drawing:
 
     def add(self, piece: Piece) -> None:
         """Draw what a piece answers for."""
-        for box, logits in self._grid.restored(piece):
+        for box, logits in self._grid.restored(piece, self._wanted(piece)):
             labels = self._decision.winners(logits, self._classes)
             self.labels[box] = labels.cpu().numpy()
             self._count(logits, labels)
             if self.probabilities is not None:
                 self.probabilities[box] = logits.float().softmax(dim=0).movedim(0, -1).cpu().numpy()
+
+    def _wanted(self, piece: Piece) -> Wanted | None:
+        """What is more than background, on a scan's grid that is finer than the network's; None for all.
+
+        Where the background has the largest logit at all voxels that others lie between, it has it at those too:
+        most of a scan need not be interpolated.
+        """
+        coarse = piece.logits[0].numel()
+        if self.probabilities is not None or self._decision.thresholds or self._grid.voxels(piece) < 2 * coarse:
+            return None
+        labels = torch.cat([self._decision.winners(plane, self._classes) for plane in piece.logits.split(1, dim=1)])
+        return lambda box: bool(labels[box].any())
 
     def _count(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         drawn = labels.flatten().nonzero()[:, 0]

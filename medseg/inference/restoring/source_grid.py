@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -20,6 +21,7 @@ _WORKING_SET = 4 * 2**20  # bytes of logits that are interpolated at once: what 
 _SAME = 1e-4  # of a voxel: nearer places are the same
 
 Affine = NDArray[np.float64]
+Wanted = Callable[[Box], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,19 +127,30 @@ class SourceGrid:
         """Of the scan."""
         return tuple(len(self.back[axis].lower) for axis in self.axes)
 
-    def restored(self, piece: Piece) -> Iterator[tuple[Box, torch.Tensor]]:
-        """The logits of the scan's voxels in a piece's core: boxes of the scan, and `(class, box...)` of each."""
+    def voxels(self, piece: Piece) -> int:
+        """How many of the scan's lie in a piece's core."""
+        where = (back.within(core) for back, core in zip(self.back, piece.core, strict=True))
+        return math.prod(each.stop - each.start for each in where)
+
+    def restored(self, piece: Piece, wanted: Wanted | None = None) -> Iterator[tuple[Box, torch.Tensor]]:
+        """The logits of the scan's voxels in a piece's core: boxes of the scan, and `(class, box...)` of each.
+
+        Args:
+            piece: of logits on the network's grid.
+            wanted: which boxes are; it is told from which box of the piece's voxels one follows. None for all.
+        """
         where = [back.within(core) for back, core in zip(self.back, piece.core, strict=True)]
         sizes = [each.stop - each.start for each in where]
         if 0 in sizes:
             return
-        line = 4 * len(piece.logits) * max(int(np.prod(sizes[2:])), int(np.prod(piece.logits.shape[3:])))
-        rows = max(1, min(sizes[1], _WORKING_SET // line))
-        planes = max(1, _WORKING_SET // (line * rows))
-        for first, second in product(_parts(where[0], planes), _parts(where[1], rows)):
-            box = [first, second, *where[2:]]
+        most = max(math.prod(sizes), piece.logits[0].numel())
+        sides = _sides(sizes, _WORKING_SET * math.prod(sizes) // (4 * len(piece.logits) * most))
+        for box in product(*(_parts(*each) for each in zip(where, sides, strict=True))):
             seen = [back.seen(voxels) for back, voxels in zip(self.back, box, strict=True)]
-            logits = piece.logits[all_channels(seen_from(seen, piece.start))]
+            held = seen_from(seen, piece.start)
+            if wanted is not None and not wanted(held):
+                continue
+            logits = piece.logits[all_channels(held)]
             for axis, (back, voxels) in enumerate(zip(self.back, box, strict=True)):
                 logits = back.take(logits, axis + 1, voxels)
             yield (
@@ -260,6 +273,15 @@ def _taken(logits: torch.Tensor, axis: int, places: NDArray[np.intp]) -> torch.T
     if logits.device.type == "cpu":  # numpy's is three times as fast along the last axis
         return torch.from_numpy(np.take(logits.float().numpy(), places, axis=axis))
     return logits.index_select(axis, torch.from_numpy(places).to(logits.device)).float()
+
+
+def _sides(sizes: Sequence[int], voxels: int) -> list[int]:
+    """The longest sides of a box of about so many voxels, as near to a cube as they fit into `sizes`."""
+    sides = list(sizes)
+    while math.prod(sides) > max(1, voxels):
+        longest = int(np.argmax(sides))
+        sides[longest] = (sides[longest] + 1) // 2
+    return sides
 
 
 def _parts(voxels: slice, length: int) -> list[slice]:
