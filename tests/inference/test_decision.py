@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from monai.data import MetaTensor
 from monai.transforms import Compose, Flipd, LoadImaged
 from numpy.typing import NDArray
 
@@ -16,6 +19,9 @@ from medseg.errors import BundleError
 from medseg.images.reader import Reader
 from medseg.inference import Decision, to_source_grid
 from medseg.inference.restoring.decision import decision_beside
+from medseg.inference.restoring.drawing import Drawing
+from medseg.inference.restoring.source_grid import SourceGrid
+from medseg.inference.windows.pieces import Piece
 from medseg.types import LabelClass
 
 METADATA = {
@@ -62,6 +68,23 @@ def test_of_several_candidates_the_one_furthest_above_its_threshold_wins() -> No
     assert labels_of(decision, (0.0, 0.75, 0.25), (0.0, 0.85, 0.15), (0.9, 0.0, 0.1), (0.45, 0.45, 0.1)) == [2, 1, 0, 0]
 
 
+def test_class_with_priority_wins_wherever_it_reaches_its_probability() -> None:
+    seen = (0.1, 0.6, 0.3), (0.6, 0.1, 0.3), (0.1, 0.7, 0.2), (0.5, 0.3, 0.2)
+    assert labels_of(Decision(priority={"lesion": 0.3}), *seen) == [2, 2, 1, 0]
+    assert labels_of(Decision(priority={"lesion": 0.3, "liver": 0.3}), *seen) == [2, 2, 1, 1]
+    assert labels_of(Decision(priority={"liver": 0.3, "lesion": 0.3}), *seen) == [1, 2, 1, 1]
+    assert labels_of(Decision({"liver": 0.05, "lesion": 0.9}, priority={"lesion": 0.3}), *seen) == [2, 2, 1, 1]
+
+
+@given(st.integers(0, 2**16))
+def test_part_by_part_priorities_count_as_on_the_whole(seed: int) -> None:
+    logits = torch.randn(3, 6, 5, 4, generator=torch.Generator().manual_seed(seed))
+    decision = Decision(priority={"lesion": 0.2, "liver": 0.4})
+    drawing = Drawing(SourceGrid.itself((6, 5, 4)), decision, CLASSES)
+    drawing.add(Piece.whole(logits))
+    assert np.array_equal(drawing.labels, decision.labels(logits.softmax(dim=0).numpy(), CLASSES))
+
+
 def test_any_part_of_an_image_is_decided_as_within_the_whole() -> None:
     probabilities = np.random.default_rng(0).dirichlet((1, 1, 1), (6, 7, 8)).transpose(3, 0, 1, 2).astype(np.float32)
     for decision in (Decision(), Decision({"liver": 0.4, "lesion": 0.3}, {"liver": 9})):
@@ -104,6 +127,31 @@ def test_steps_are_taken_in_the_order_given(decided: Any) -> None:
     assert sum(row.count("T") for row in first) == 1
     assert decided(LIVER_AND_SPOTS, steps=[lesion, liver]) == ["...L..", "..LL..", ".LLL..", *["......"] * 2]
     assert decided(LIVER_AND_SPOTS) == LIVER_AND_SPOTS.split()
+
+
+def test_priority_comes_before_the_other_steps() -> None:
+    likelier_liver = torch.tensor([0.1, 0.5, 0.4]).log().reshape(3, 1, 1).expand(3, 2, 2)
+    priority = {"priority": {"lesion": 0.39}}
+    for steps, expected in (([], 1), ([priority], 2), ([priority, {"minimum_voxels": {"lesion": 5}}], 0)):
+        back = to_source_grid(Compose([]), metadata=METADATA, steps=steps)
+        drawing = back.draw(MetaTensor(torch.zeros(1, 2, 2)), [Piece.whole(likelier_liver)])
+        assert (back.finished(drawing.labels, np.eye(3)) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([{"priority": {"spleen": 0.4}}], r"'spleen' is no class; there are \['lesion', 'liver'\]"),
+        ([{"priority": {"whole liver": 0.4}}], "'whole liver' is no class"),
+        ([{"priority": ["lesion"]}], "expected a class and the probability"),
+        ([{"priority": {"lesion": 0}}], "expected a probability above 0 and up to 1, found 0"),
+        ([{"largest": ["liver"]}, {"priority": {"lesion": 0.4}}], "a step of their own, the first"),
+        ([{"priority": {"lesion": 0.4}, "largest": ["liver"]}], "a step of their own, the first"),
+    ],
+)
+def test_priority_that_is_none_is_one_line_that_says_why(steps: list[Any], message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        to_source_grid(Compose([]), metadata=METADATA, steps=steps)
 
 
 def test_smallest_sizes_beside_the_weights_come_before_the_steps_of_the_bundle(decided: Any, tmp_path: Path) -> None:

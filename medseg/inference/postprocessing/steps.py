@@ -1,6 +1,7 @@
 """What a bundle does to a label map once every voxel has its class: steps, declared as a short list.
 
     steps:
+    - {priority: {lesion: 0.3}} # a lesion wherever its probability reaches this, whatever else is likelier
     - {largest: [spleen]} # only the largest component of each
     - {minimum_mm3: {lesion: 50}} # smaller components become background; minimum_mm2 for pictures
     - {minimum_voxels: {lesion: 20}} # the same, voxels (pixels) counted
@@ -10,7 +11,8 @@
 Names are classes or regions of the bundle's `metadata.json`; a region counts as one structure. Steps are taken in
 their order. Voxels hang together by faces (6 neighbours, 4 in a picture). What is removed becomes background, so
 `fill_holes` after `minimum_mm3` turns what was too small for a lesion into liver. The steps see labels and the
-size of a voxel and no probabilities: which class wins a voxel is up to `Decision`.
+size of a voxel and no probabilities: which class wins a voxel is up to `Decision`, and so are the priorities, which
+therefore come before all else; of several classes the first has precedence.
 """
 
 from __future__ import annotations
@@ -163,7 +165,7 @@ class Postprocessing:
     """A bundle's steps: `labels = postprocessing(labels, VoxelSize.of(affine))`.
 
     Args:
-        steps: see above.
+        steps: see above, without priorities.
         metadata: of the bundle.
 
     Raises:
@@ -191,6 +193,27 @@ class Postprocessing:
         return labels
 
 
+def priority_first(steps: Sequence[Any], metadata: Mapping[str, Any]) -> tuple[dict[str, float], Sequence[Any]]:
+    """The priorities, class name -> probability, that the first step declares, if it does, and the other steps.
+
+    Raises:
+        BundleError: for a class that the bundle does not have, or what is no probability.
+    """
+    step = steps[0] if len(steps) else None
+    if not isinstance(step, Mapping) or list(step) != ["priority"]:
+        return {}, steps
+    given, where = step["priority"], f"postprocessing: {step}"
+    classes = [each.name for each in label_classes(metadata)]
+    if not isinstance(given, Mapping) or not given:
+        raise BundleError(f"{where}: expected a class and the probability from which it has precedence")
+    for name, least in given.items():
+        if name not in classes:
+            raise BundleError(f"{where}: '{name}' is no class; there are {sorted(classes)}")
+        if isinstance(least, bool) or not isinstance(least, int | float) or not 0 < least <= 1:
+            raise BundleError(f"{where}: {name}: expected a probability above 0 and up to 1, found {least!r}")
+    return dict(given), steps[1:]
+
+
 class _Declared:
     """One step as a config has it, to be checked and built."""
 
@@ -214,6 +237,8 @@ class _Declared:
             BundleError: if it is none.
         """
         kinds = sorted(self._kinds)
+        if isinstance(self._given, Mapping) and "priority" in self._given:
+            raise BundleError(f"{self._where}: priorities are a step of their own, the first: no label is known before")
         if not isinstance(self._given, Mapping):
             raise BundleError(f"{self._where}: is no step; expected one of {kinds} and its value")
         unknown = [key for key in self._given if key not in self._kinds and key != "margin_mm"]

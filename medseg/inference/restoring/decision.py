@@ -27,22 +27,31 @@ class Decision:
 
     A class is a candidate where its probability reaches its threshold; of several the one with the highest
     ratio of probability to threshold wins, and where there is none the background does. Without thresholds the
-    most probable class wins, background included. That is decided voxel by voxel, so any part of an image will do;
+    most probable class wins, background included. A class with priority wins wherever its probability reaches that,
+    whatever the others'. All this is decided voxel by voxel, so any part of an image will do;
     `steps` are for whole label maps: components of fewer pixels than the class's minimum become background.
 
     Attributes:
         thresholds: class name -> probability; all foreground classes or none.
         minimum_size: class name -> pixels (voxels).
+        priority: class name -> probability; of several that reach theirs the first wins. A bundle declares it, so it
+            is in no file.
         chosen_on: what the values were chosen on, in words, for the reader of the file.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
     minimum_size: Mapping[str, int] = field(default_factory=dict)
     chosen_on: str = ""
+    priority: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def takes_the_most_probable(self) -> bool:
+        """Whether nothing but the largest logit counts."""
+        return not self.thresholds and not self.priority
 
     def winners(self, logits: torch.Tensor, classes: Sequence[LabelClass]) -> torch.Tensor:
         """The class of every voxel, `(spatial...)` uint8, of logits `(class, spatial...)`: any part of an image."""
-        if not self.thresholds:
+        if self.takes_the_most_probable:
             return _first_largest(logits)
         probabilities = logits.float().softmax(dim=0).cpu().numpy()
         return torch.from_numpy(self._winners(probabilities, classes).astype(np.uint8))
@@ -58,11 +67,12 @@ class Decision:
 
     def _winners(self, probabilities: NDArray[np.floating[Any]], classes: Sequence[LabelClass]) -> NDArray[np.intp]:
         winners: NDArray[np.intp] = probabilities.argmax(axis=0)
-        if not self.thresholds:
-            return winners
-        ratios = np.stack([probabilities[each.value] / max(self.thresholds[each.name], 1e-9) for each in classes])
-        values = np.array([each.value for each in classes])
-        winners = np.where(ratios.max(axis=0) >= 1, values[ratios.argmax(axis=0)], 0)
+        value_of = {each.name: each.value for each in classes}
+        if self.thresholds:
+            ratios = np.stack([probabilities[each.value] / max(self.thresholds[each.name], 1e-9) for each in classes])
+            winners = np.where(ratios.max(axis=0) >= 1, np.array([*value_of.values()])[ratios.argmax(axis=0)], 0)
+        for name, least in reversed([*self.priority.items()]):
+            winners = np.where(probabilities[value_of[name]] >= least, value_of[name], winners)
         return winners
 
     def save(self, checkpoint: Path) -> Path:

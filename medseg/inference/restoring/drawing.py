@@ -67,7 +67,8 @@ class Drawing:
         most of a scan need not be interpolated.
         """
         coarse = piece.logits[0].numel()
-        if self.probabilities is not None or self._decision.thresholds or self._grid.voxels(piece) < 2 * coarse:
+        is_finer = self._grid.voxels(piece) >= 2 * coarse
+        if self.probabilities is not None or not self._decision.takes_the_most_probable or not is_finer:
             return None
         labels = torch.cat([self._decision.winners(plane, self._classes) for plane in piece.logits.split(1, dim=1)])
         return lambda box: bool(labels[box].any())

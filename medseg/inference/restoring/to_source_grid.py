@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from monai.transforms import Compose, EnsureTyped, Invertd, InvertibleTransform,
 from numpy.typing import NDArray
 
 from medseg.bundle.metadata import label_classes
-from medseg.inference.postprocessing.steps import Postprocessing, VoxelSize
+from medseg.inference.postprocessing.steps import Postprocessing, VoxelSize, priority_first
 from medseg.inference.restoring.decision import Decided, Decision, decision_beside
 from medseg.inference.restoring.drawing import Drawing, MakeArray
 from medseg.inference.restoring.source_grid import SourceGrid
@@ -90,7 +91,9 @@ def to_source_grid(
     """
     classes = label_classes(metadata)
     decision = decision_beside(checkpoint, classes)
-    return ToSourceGrid(preprocessing, decision, classes, Postprocessing([*decision.steps, *steps], metadata=metadata))
+    priority, steps = priority_first(steps, metadata)
+    postprocessing = Postprocessing([*decision.steps, *steps], metadata=metadata)
+    return ToSourceGrid(preprocessing, replace(decision, priority=priority), classes, postprocessing)
 
 
 def _undone(preprocessing: Compose) -> list[MapTransform]:
