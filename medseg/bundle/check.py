@@ -19,6 +19,7 @@ from typing import Any
 from medseg.bundle.running import config_files, root, running_workflow
 from medseg.errors import ConfigError, one_line_errors
 
+_OF_THE_TRAINING = ("$@trained.", "$medseg.bundle.trained(")  # how configs take what train.yaml describes
 _SEPARATOR = "::"
 _COMPONENT_KEYS = {"_target_", "_disabled_", "_requires_", "_desc_", "_mode_"}
 _REFERENCE = re.compile(r"@(\w+(?:(?:::|#)\w+)*)")
@@ -57,6 +58,8 @@ def check(name: str) -> None:
         own = load_config(Path(root()) / "configs" / name)
         for unknown in unknown_ids(own, workflow.parser.get()):
             raise ConfigError(f"{where_given(unknown.id, config_files()[1:])}; {unknown.nearest}")
+        for misplaced in values_for_components(own, workflow.parser.get()):
+            raise ConfigError(misplaced)
 
 
 def load_config(path: Path) -> dict[str, Any]:
@@ -87,6 +90,18 @@ def unknown_ids(own: Mapping[str, Any], merged: Mapping[str, Any]) -> Iterator[U
     for unknown in _walk(own, {k: v for k, v in merged.items() if k != "_meta_"}, ""):
         if not any(f"{each}{_SEPARATOR}".startswith(unknown.id + _SEPARATOR) for each in referred):
             yield unknown
+
+
+def values_for_components(own: Any, merged: Any, id: str = "") -> Iterator[str]:
+    """Every id that is a component in `own` and was given a plain value, in words: it would fail somewhere inside."""
+    if isinstance(own, Mapping) and "_target_" not in own and isinstance(merged, Mapping):
+        for key in own.keys() & merged.keys():
+            yield from values_for_components(own[key], merged[key], f"{id}{_SEPARATOR}{key}" if id else str(key))
+    is_component = isinstance(own, Mapping) and "_target_" in own
+    is_part = isinstance(own, str) and own.startswith(_OF_THE_TRAINING)
+    refers = isinstance(merged, str) and merged.startswith(("$", "@", "%"))
+    if (is_component or is_part) and not (merged is None or refers or isinstance(merged, Mapping)):
+        yield f"{id}: '{merged}' cannot stand for a component; give arguments ({id}::NAME), a _target_ or a reference"
 
 
 def _walk(own: Any, merged: Any, id: str) -> Iterator[UnknownId]:

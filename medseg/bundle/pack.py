@@ -10,6 +10,8 @@ import yaml
 
 from medseg.bundle.check import load_config
 from medseg.bundle.metadata import label_classes
+from medseg.bundle.trained import trained
+from medseg.bundle.weights import load_weights
 from medseg.errors import BundleError
 from medseg.files import replacing
 
@@ -45,7 +47,7 @@ def pack(bundle: Path, output: Path, *, checkpoint: Path | None = None) -> list[
         The names in the zip file.
 
     Raises:
-        BundleError: if a part is missing, naming it, or there are no weights.
+        BundleError: if a part is missing, naming it, or the weights are none of the bundle's network.
         OutputError: if `output` cannot be written.
     """
     files = dict(_files(bundle))
@@ -61,6 +63,7 @@ def pack(bundle: Path, output: Path, *, checkpoint: Path | None = None) -> list[
         if name not in files or not files[name].is_file():
             hint = "; train it and give --checkpoint OUTPUT_DIR/models/model.pt" if name == _WEIGHTS else ""
             raise BundleError(f"{files.get(name, bundle / name)}: missing, a packed bundle needs it{hint}")
+    load_weights(trained(str(bundle), str(files[_WEIGHTS])).network_def, files[_WEIGHTS])
     metadata = load_config(files["configs/metadata.json"])
     label_classes(metadata)
     top = str(metadata.get("name", bundle.resolve().name))

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
+from medseg.bundle.check import load_config
 from medseg.bundle.pack import pack
 from medseg.bundle.run import find_bundle
+from medseg.bundle.trained import trained
+from medseg.bundle.weights import save_weights
 from medseg.errors import BundleError, OutputError
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """A copy of a bundle of this project, with a stand-in for weights: packing does not look into them."""
+    """A copy of a bundle of this project with weights, untrained ones."""
     copied = tmp_path / "copy"
     shutil.copytree(find_bundle("phantom_ct_3d"), copied)
-    (copied / "models").mkdir(exist_ok=True)
-    (copied / "models" / "model.pt").write_bytes(b"own weights")
+    weights_of(copied, copied / "models" / "model.pt")
     return copied
+
+
+def weights_of(bundle: Path, path: Path) -> bytes:
+    """Weights of the bundle's network, which nobody trained, written to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(trained(str(bundle)).network_def, path)
+    return path.read_bytes()
 
 
 def test_packed_bundle_holds_every_part_under_its_name(bundle: Path, tmp_path: Path) -> None:
@@ -43,10 +54,26 @@ def test_packed_bundle_holds_every_part_under_its_name(bundle: Path, tmp_path: P
 
 
 def test_checkpoint_takes_the_place_of_the_bundles_weights(bundle: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.pt").write_bytes(b"my weights")
+    mine = weights_of(bundle, tmp_path / "mine.pt")
     pack(bundle, tmp_path / "out.zip", checkpoint=tmp_path / "mine.pt")
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
-        assert archive.read("phantom_ct_3d/models/model.pt") == b"my weights"
+        assert archive.read("phantom_ct_3d/models/model.pt") == mine
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: path.write_bytes(b"a letter"), "letter.pt: not a readable checkpoint"),
+        (lambda path: weights_of(find_bundle("retina_vessels_2d"), path), "letter.pt: these weights do not fit"),
+    ],
+)
+def test_what_is_no_weights_of_the_network_is_not_packed(
+    bundle: Path, tmp_path: Path, write: Callable[[Path], object], message: str
+) -> None:
+    write(tmp_path / "letter.pt")
+    with pytest.raises(BundleError, match=message):
+        pack(bundle, tmp_path / "out.zip", checkpoint=tmp_path / "letter.pt")
+    assert not (tmp_path / "out.zip").exists()
 
 
 def test_same_bundle_gives_the_same_file(bundle: Path, tmp_path: Path) -> None:
@@ -77,12 +104,12 @@ def test_unknown_bundle_is_named_with_those_that_there_are() -> None:
 
 def test_weights_of_a_run_bring_its_config_and_decision_but_no_folders(bundle: Path, tmp_path: Path) -> None:
     weights = tmp_path / "run" / "models" / "model.pt"
-    weights.parent.mkdir(parents=True)
-    weights.write_bytes(b"my weights")
+    weights_of(bundle, weights)
     weights.with_name("decision.json").write_text("{}")
-    (tmp_path / "run" / "config.yaml").write_text("dataset_dir: /home/me/secret\npatch_size: [32, 32, 16]\n")
+    of_run = load_config(bundle / "configs" / "train.yaml") | {"dataset_dir": "/home/me/secret", "seed": 17}
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(of_run))
     pack(bundle, tmp_path / "out.zip", checkpoint=weights)
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.read("phantom_ct_3d/models/decision.json") == b"{}"
         config = archive.read("phantom_ct_3d/config.yaml").decode()
-    assert "patch_size" in config and "secret" not in config
+    assert "seed: 17" in config and "secret" not in config
