@@ -61,7 +61,8 @@ from scipy.ndimage import zoom  # noqa: E402
 
 from medseg.bundle.run import find_bundle, run_bundle  # noqa: E402
 from medseg.bundle.trained import trained  # noqa: E402
-from medseg.bundle.weights import load_weights  # noqa: E402
+from medseg.bundle.weights import load_weights, save_weights  # noqa: E402
+from medseg.cli import PREDICTS_WITH  # noqa: E402
 from medseg.data.dataset import load_labelled  # noqa: E402
 from medseg.data.phantom import make_phantom  # noqa: E402
 from medseg.device import autocast, pick_precision  # noqa: E402
@@ -92,8 +93,17 @@ def spleen_unet(classes: int) -> Network:
 
 
 def dynunet(classes: int) -> Network:
-    strides = (1, 2, 2, 2, 2, 2)
-    return DynUNet(3, 1, classes, [3] * 6, strides, strides[1:], filters=(32, 64, 128, 256, 320, 320))
+    return DynUNet(out_channels=classes, **DYNUNET)
+
+
+DYNUNET: dict[str, Any] = {
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "kernel_size": [3] * 6,
+    "strides": [1, 2, 2, 2, 2, 2],
+    "upsample_kernel_size": [2] * 5,
+    "filters": [32, 64, 128, 256, 320, 320],
+}
 
 
 def thin_dynunet(classes: int) -> Network:
@@ -381,26 +391,48 @@ def torsos(folder: Path) -> None:
 
 
 def file_to_file(report: Report, options: argparse.Namespace) -> None:
-    """What a prediction takes a scan, all in all, and the network alone on the windows that it was given."""
-    tell("file to file")
+    """What a prediction takes a scan, all in all, and the network alone on the windows that it was given.
+
+    In a process of its own, with the environment that `medseg predict` gives itself.
+    """
+    rows = []
+    for name in ["the bundle's U-Net"] + ["DynUNet"] * (not options.quick):
+        tell(f"file to file: {name}")
+        kept("torsos", torsos), ct_weights()
+        spec = {"network": name, "repeats": 1 if options.quick else 3}
+        run = in_process(spec, options, env=PREDICTS_WITH | os.environ, stderr=None, check=True)
+        size, calls, *seconds = json.loads(run.stdout.splitlines()[-1])
+        rows.append(
+            [name, by(size), str(calls), *(f"{each:.2f} s" for each in seconds), ratio(seconds[0] / seconds[1])]
+        )
+        report.numbers.setdefault("file_to_network_ratio", seconds[0] / seconds[1])
+    report.table("From file to file", ["", "scan", "network's calls", "file to file", "network alone", "ratio"], rows)
+
+
+def predicted(network: str, repeats: int) -> tuple[Sequence[int], int, float, float]:
+    """A scan's size, its windows' batches, and the medians of its seconds from file to file and in the network."""
     scans, weights = kept("torsos", torsos), ct_weights()
-    given = {"input": scans, "output_dir": KEPT / "predictions", "checkpoint": weights, "device": CPU}
-    texts = {id: str(each) for id, each in given.items()}
-    predictor = run_bundle(find_bundle(TASKS["ct"].bundle), "inference.yaml", overrides=texts).parser.evaluator
-    whole, network = [], []
-    for _ in range(1 if options.quick else REPEATS):
+    given: dict[str, Any] = {"input": str(scans), "output_dir": str(KEPT / "predictions"), "device": "cpu"}
+    given["checkpoint"] = str(weights)
+    if network == "DynUNet":  # untrained, in the place of the bundle's own
+        save_weights(network_of(network, 4), KEPT / "dynunet.pt")
+        inferer = {"_target_": "medseg.inference.SlidingWindow", "roi_size": list(WINDOW), "overlap": OVERLAP}
+        given |= {
+            "checkpoint": str(KEPT / "dynunet.pt"),
+            "network_def": {"_target_": "DynUNet", "out_channels": 4, **DYNUNET},
+            "inferer": inferer | {"mode": "gaussian"},
+        }
+    predictor = run_bundle(find_bundle(TASKS["ct"].bundle), "inference.yaml", overrides=given).parser.evaluator
+    whole, alone = [], []
+    for _ in range(repeats):
         began = now()
         with shapes_through(predictor.network) as shapes:
             predictor.run()
         whole.append((now() - began) / len(predictor.rows))
         seconds = sum(seconds_of(predictor.network, torch.zeros(shape)) for shape in shapes)
-        network.append(seconds / len(predictor.rows))
-    seconds = [statistics.median(whole), statistics.median(network)]
-    report.numbers["file_to_network_ratio"] = seconds[0] / seconds[1]
-    size = by(nibabel.load(next(scans.iterdir())).shape)
-    row = [size, str(len(shapes) // len(predictor.rows)), *(f"{each:.2f} s" for each in seconds)]
-    header = ["a scan of", "network's calls", "file to file", "network alone", "ratio"]
-    report.table("From file to file", header, [[*row, ratio(seconds[0] / seconds[1])]])
+        alone.append(seconds / len(predictor.rows))
+    size = nibabel.load(next(scans.iterdir())).shape
+    return size, len(shapes) // len(predictor.rows), statistics.median(whole), statistics.median(alone)
 
 
 @contextmanager
@@ -498,17 +530,22 @@ WHO: dict[str, Callable[[Network, int], Segment]] = {
 def in_child(options: argparse.Namespace, **spec: Any) -> Peak | None:
     """One volume segmented in a process of its own; None if it ran out of memory or of time."""
     tell(f"memory: {spec}")
-    command = [sys.executable, __file__, "--memory", str(options.memory), "--child", json.dumps(spec)]
-    command += ["--busy"] if options.busy else []
     try:
-        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60 * options.minutes)
+        run = in_process(spec, options, stderr=subprocess.DEVNULL, timeout=60 * options.minutes)
     except subprocess.TimeoutExpired:
         return None
     return Peak(*json.loads(run.stdout.splitlines()[-1])) if run.returncode == 0 else None
 
 
+def in_process(spec: dict[str, Any], options: argparse.Namespace, **how: Any) -> subprocess.CompletedProcess[bytes]:
+    """This script once more, for one thing; what it found is the last line of its stdout."""
+    command = [sys.executable, __file__, "--memory", str(options.memory), "--child", json.dumps(spec)]
+    command += ["--busy"] if options.busy else []
+    return subprocess.run(command, stdout=subprocess.PIPE, **how)
+
+
 @torch.inference_mode()
-def child(spec: dict[str, Any], limit_gb: float) -> Peak:
+def peak_of(spec: dict[str, Any], limit_gb: float) -> Peak:
     """What `in_child` asks for: no more private memory than the limit is given to this process."""
     resource.setrlimit(resource.RLIMIT_DATA, (int(limit_gb * GB),) * 2)
     network, volume = network_of(spec["network"], spec["classes"]), noise(spec["shape"])
@@ -615,7 +652,8 @@ def main() -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     with redirect_stdout(sys.stderr):
         if options.child:
-            found = json.dumps(child(json.loads(options.child), options.memory))
+            spec = json.loads(options.child)
+            found = json.dumps(peak_of(spec, options.memory) if "who" in spec else predicted(**spec))
         else:
             if not HAS_NNUNET and not options.quick:
                 tell("nnunetv2 is not installed: its lines are left out")

@@ -1,1 +1,11 @@
 """Words on a command line to one function below."""
+
+import os
+import sys
+
+# Torch's threads wait for the next operation by spinning, a millisecond long, on the cores that reading, writing and
+# OpenVINO need meanwhile: docs/benchmarks.md. It has to be told before torch is loaded.
+PREDICTS_WITH = {"GOMP_SPINCOUNT": "1000"}
+
+if sys.argv[1:2] == ["predict"]:
+    os.environ.update(PREDICTS_WITH | os.environ)
