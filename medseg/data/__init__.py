@@ -22,7 +22,7 @@ _PARTS = {
 }
 
 bundle_split = takes_parts(**_PARTS)(load_split)
-bundle_labelled = takes_parts(**_PARTS, side="side")(load_labelled)
+bundle_labelled = takes_parts(**_PARTS, side="side", masked="masked")(load_labelled)
 
 __all__ = [
     "Case",

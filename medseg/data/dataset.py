@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,7 @@ def load_labelled(
     folds: Folds | None = None,
     label_reader: LabelReader | None = None,
     side: str = "validation",
+    masked: bool = True,
 ) -> list[Entry]:
     """The checked cases to evaluate on: the validation cases of `fold`, `test` or `all`.
 
@@ -104,6 +105,7 @@ def load_labelled(
     Args:
         others: as of `load_split`.
         side: `training` for the fold's training cases instead, to tell how far a model learned them by heart.
+        masked: whether masks count; False for entries without.
 
     Raises:
         DatasetError: as `load_split`, and for `test` where no cases are set aside.
@@ -115,7 +117,7 @@ def load_labelled(
         raise DatasetError(f"{dataset_dir}: no {fold} cases; a dataset sets them aside in a folder test/")
     cases = _few(cases, max_cases)
     _check(cases, metadata, label_reader)
-    return [_labelled(case) for case in cases]
+    return [_labelled(case if masked else replace(case, mask=None)) for case in cases]
 
 
 def _fewer_empty(cases: list[Case], share: float, without: Collection[str]) -> list[Case]:

@@ -216,6 +216,8 @@ def test_real_masks_and_second_observers_are_entries_of_their_own(data_dir: Path
     }
     (validated, *_) = labelled(drive, fold=1, label_reader=WHITE, max_cases=1)
     assert "mask" in validated and "observer" not in validated
+    (everywhere,) = labelled(drive, fold=1, label_reader=WHITE, max_cases=1, masked=False)
+    assert everywhere == {key: value for key, value in validated.items() if key != "mask"}
 
 
 def test_real_lesions_are_parts_of_one_label_and_empty_ones_are_left_out(data_dir: Path) -> None:
