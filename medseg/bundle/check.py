@@ -58,7 +58,7 @@ def check(name: str) -> None:
         own = load_config(Path(root()) / "configs" / name)
         for unknown in unknown_ids(own, workflow.parser.get()):
             raise ConfigError(f"{where_given(unknown.id, config_files()[1:])}; {unknown.nearest}")
-        for misplaced in values_for_components(own, workflow.parser.get()):
+        for misplaced in misplaced_values(own, workflow.parser.get()):
             raise ConfigError(misplaced)
 
 
@@ -92,14 +92,19 @@ def unknown_ids(own: Mapping[str, Any], merged: Mapping[str, Any]) -> Iterator[U
             yield unknown
 
 
-def values_for_components(own: Any, merged: Any, id: str = "") -> Iterator[str]:
-    """Every id that is a component in `own` and was given a plain value, in words: it would fail somewhere inside."""
+def misplaced_values(own: Any, merged: Any, id: str = "") -> Iterator[str]:
+    """What `merged` gives in the place of a component of `own`, or a text in that of a truth, in words.
+
+    The one would fail somewhere inside; the other, such as 'false', would count as true.
+    """
     if isinstance(own, Mapping) and "_target_" not in own and isinstance(merged, Mapping):
         for key in own.keys() & merged.keys():
-            yield from values_for_components(own[key], merged[key], f"{id}{_SEPARATOR}{key}" if id else str(key))
+            yield from misplaced_values(own[key], merged[key], f"{id}{_SEPARATOR}{key}" if id else str(key))
     is_component = isinstance(own, Mapping) and "_target_" in own
     is_part = isinstance(own, str) and own.startswith(_OF_THE_TRAINING)
     refers = isinstance(merged, str) and merged.startswith(("$", "@", "%"))
+    if isinstance(own, bool) and isinstance(merged, str) and not refers:
+        yield f"{id}: '{merged}': write True or False"
     if (is_component or is_part) and not (merged is None or refers or isinstance(merged, Mapping)):
         yield f"{id}: '{merged}' cannot stand for a component; give arguments ({id}::NAME), a _target_ or a reference"
 

@@ -16,7 +16,7 @@ TRAIN: dict[str, Any] = {
     "imports": ["$import medseg"],
     "bundle_root": "$medseg.bundle.root()",
     "max_epochs": 3,
-    "plain": {"a": 1},
+    "plain": {"a": 1, "c": True},
     "net": {
         "_target_": "UNet",
         "spatial_dims": 3,
@@ -69,7 +69,8 @@ def test_valid_overrides_run_and_the_bundle_knows_its_folder(bundle: Path) -> No
         ({"max_epoch": 3}, "unknown override --max_epoch; did you mean 'max_epochs'?"),
         ({"net::dropot": 0.1}, "unknown override --net::dropot; did you mean 'net::dropout'?"),
         ({"net": 5}, "net: '5' cannot stand for a component; give arguments (net::NAME), a _target_ or a reference"),
-        ({"plain::b": 0.1}, "unknown override --plain::b; valid here: 'a'"),
+        ({"plain::c": "false"}, "plain::c: 'false': write True or False"),
+        ({"plain::b": 0.1}, "unknown override --plain::b; valid here: 'a', 'c'"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
