@@ -111,7 +111,7 @@ class Evaluator(Predictor):
         self.evaluation.add(compared.case, compared.label, compared.segmentation, spacing=spacing)
         with stages("write"):
             if self._save:
-                self.write(entry, found, compared.label)
+                self.files.write(entry, found, compared.label)
             if found.scan.spatial_dims == 2:
                 self._picture(compared, found)
         return self.row(entry, found, stages)

@@ -15,15 +15,13 @@ from ignite.engine import Engine
 from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 from monai.inferers import Inferer
-from numpy.typing import NDArray
 
-from medseg.bundle.metadata import class_colours, class_names, label_classes, painted_classes
+from medseg.bundle.metadata import class_names, label_classes
 from medseg.bundle.trained import trained_networks
 from medseg.bundle.weights import load_weights
 from medseg.device import check_device, pick_precision
 from medseg.errors import ConfigError, MedsegError, OutputError, user_error_in
-from medseg.files import array_on_disk, check_output_dir, together
-from medseg.images import split_series, write_dicom_seg, write_labels, write_volume
+from medseg.files import array_on_disk, check_output_dir
 from medseg.inference.batch.batch import Batch, SharedBatch
 from medseg.inference.batch.identity import model_identity
 from medseg.inference.batch.progress import Progress
@@ -31,6 +29,7 @@ from medseg.inference.batch.rows import CaseRow
 from medseg.inference.batch.shard import Shard
 from medseg.inference.budget import Budget
 from medseg.inference.cascade import Cascade, Coarse
+from medseg.inference.case_files import ENDINGS, CaseFiles
 from medseg.inference.ensemble import Ensemble
 from medseg.inference.pipeline import Pipeline
 from medseg.inference.prepared import Prepared
@@ -42,11 +41,9 @@ from medseg.inference.restoring.to_source_grid import ToSourceGrid
 from medseg.inference.scan import Opened, Scan, Segmented
 from medseg.inference.segmenter import Segmenter, Segments
 from medseg.inference.stages import Stages
-from medseg.pictures import Panel, contact_sheet, save
 
 _log = logging.getLogger(__name__)
 _ENGINES = ("local", "ray")
-_ENDINGS = (".nii.gz", ".png", ".dcm", "_preview.png", "_probabilities.nii.gz")  # of all that is written of a case
 _READING = 4  # times a scan's own bytes, before and after preprocessing, that reading it takes at most
 
 
@@ -133,8 +130,6 @@ class Predictor(SupervisedEvaluator):
     ) -> None:
         if engine not in _ENGINES:
             raise ConfigError(f"engine '{engine}': use one of {', '.join(_ENGINES)}")
-        if not isinstance(resume, bool):  # the command line gives "false" as a text, which would count as true
-            raise ConfigError(f"resume '{resume}': use True or False")
         device = check_device(device)
         check_output_dir(output_dir)
         if isinstance(checkpoint, str):
@@ -172,6 +167,7 @@ class Predictor(SupervisedEvaluator):
         if coarse is not None:
             how: dict[str, Any] = {"device": device, "precision": precision, "backend": backend, "budget": self._budget}
             self._segmenter = Cascade(Coarse.given(coarse, **how), self._segmenter)
+        self.files = CaseFiles(self.output_dir, metadata)
         self._save_probabilities = save_probabilities
         self.make_probabilities: MakeArray | None = None
         if save_probabilities:
@@ -203,12 +199,12 @@ class Predictor(SupervisedEvaluator):
     def open_batch(self, entries: Sequence[Mapping[str, Any]]) -> Batch:
         """What the output folder knows of these entries."""
         for entry in entries:
-            self._check_place(entry["image"])
+            self.files.check_place_of(entry["image"])
         return SharedBatch(
             self.output_dir,
             [entry["case"] for entry in entries],
             class_names=self.class_names,
-            endings=_ENDINGS,
+            endings=ENDINGS,
             model=model_identity(self._metadata, self.network, self._settings),
             resume=self._resume,
         )
@@ -297,7 +293,7 @@ class Predictor(SupervisedEvaluator):
     def case(self, entry: Mapping[str, Any], found: Segmented, stages: Stages) -> CaseRow:
         """Write a segmented case. It runs beside the network, one case at a time, in the cases' order."""
         with stages("write"):
-            files = self.write(entry, found)
+            files = self.files.write(entry, found, with_probabilities=self._save_probabilities)
         return self.row(entry, found, stages, files)
 
     def case_failed(self, entry: Mapping[str, Any], error: MedsegError) -> None:
@@ -335,41 +331,6 @@ class Predictor(SupervisedEvaluator):
         """Segment a scan on its own grid."""
         return self._segmenter.segmented(opened.scan, opened.image, stages, self.make_probabilities)
 
-    def write(self, entry: Mapping[str, Any], found: Segmented, label: NDArray[Any] | None = None) -> Sequence[str]:
-        """Write the label map of one case and its preview, with the true label's contours where known.
-
-        Returns:
-            The names of the files.
-        """
-        name, scan, classes = entry["case"], found.scan, label_classes(self._metadata)
-        panel = Panel(
-            title=name,
-            image=scan.shown(scan.brightness),
-            affine=scan.geometry.affine,
-            label=None if label is None else scan.shown(label),
-            segmentation=scan.shown(found.labels),
-        )
-        with together(self.output_dir, name) as place:
-            figure = contact_sheet([panel], colours=class_colours(self._metadata), class_names=self.class_names)
-            save(figure, place(f"{name}_preview.png"))
-            if self._save_probabilities and found.probabilities is not None:
-                write_volume(place(f"{name}_probabilities.nii.gz"), found.probabilities, scan.geometry)
-            if scan.format == "DICOM" and isinstance(entry["image"], str):
-                write_dicom_seg(
-                    place(f"{name}.dcm"),
-                    found.labels,
-                    source=entry["image"],
-                    classes=classes,
-                    algorithm_name=self._metadata["name"],
-                    algorithm_version=self._metadata["version"],
-                )
-            if scan.spatial_dims == 2:
-                painted = painted_classes(self._metadata)
-                write_labels(place(f"{name}.png"), found.labels, scan.geometry, classes=painted)
-            else:
-                write_labels(place(f"{name}.nii.gz"), found.labels, scan.geometry, classes=classes)
-        return place.names
-
     def _verdict(self, found: Segmented) -> Verdict:
         return judge(
             CaseFacts.of(found.scan, found.labels, self.class_names),
@@ -380,11 +341,3 @@ class Predictor(SupervisedEvaluator):
             tolerances=self._tolerances,
             doubts=found.doubts,
         )
-
-    def _check_place(self, image: str | Sequence[str]) -> None:
-        """A label map has its scan's name: it would take the scan's place."""
-        folder = self.output_dir.resolve()
-        for path in [image] if isinstance(image, str) else image:
-            place = split_series(path)[0].resolve()
-            if folder in (place, place.parent) and not (place.is_dir() and place != folder):
-                raise OutputError(f"output_dir {self.output_dir}: holds the scans themselves; choose another folder")

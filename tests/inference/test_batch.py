@@ -343,7 +343,7 @@ def test_scans_are_not_overwritten_by_their_segmentations(predict: Predict, phan
     ("overrides", "message"),
     [
         ({"engine": "spark"}, "engine 'spark': use one of local, ray"),
-        ({"resume": "false"}, "resume 'false': use True or False"),
+        ({"resume": "false"}, "resume: 'false': write True or False"),
     ],
 )
 def test_value_that_is_none_is_told(predict: Predict, phantom: Path, overrides: Any, message: str) -> None:

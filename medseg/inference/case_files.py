@@ -1,0 +1,100 @@
+"""The files that a segmented case leaves in the output folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from medseg.bundle.metadata import class_colours, class_names, label_classes, painted_classes
+from medseg.errors import OutputError
+from medseg.files import together
+from medseg.images import split_series, write_dicom_seg, write_labels, write_volume
+from medseg.inference.scan import Segmented
+from medseg.pictures import Panel, contact_sheet, save
+
+ENDINGS = (".nii.gz", ".png", ".dcm", "_preview.png", "_probabilities.nii.gz")  # of all that is written of a case
+
+
+class CaseFiles:
+    """Writes the label map of a case, its preview and, where it has them, its probabilities.
+
+    Args:
+        folder: where.
+        metadata: of the bundle.
+    """
+
+    def __init__(self, folder: Path, metadata: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._metadata = metadata
+
+    def check_place_of(self, image: str | Sequence[str]) -> None:
+        """Refuse a folder that holds the scans: a label map has its scan's name and would take its place.
+
+        Raises:
+            OutputError: naming the folder.
+        """
+        folder = self._folder.resolve()
+        for path in [image] if isinstance(image, str) else image:
+            place = split_series(path)[0].resolve()
+            if folder in (place, place.parent) and not (place.is_dir() and place != folder):
+                raise OutputError(f"output_dir {self._folder}: holds the scans themselves; choose another folder")
+
+    def write(
+        self,
+        entry: Mapping[str, Any],
+        found: Segmented,
+        label: NDArray[Any] | None = None,
+        *,
+        with_probabilities: bool = False,
+    ) -> Sequence[str]:
+        """Write them, all at once or, on failure, none.
+
+        Args:
+            entry: the case's name and the path of its image.
+            found: what was segmented.
+            label: the true one, for the preview, where it is known.
+            with_probabilities: whether those are written that `found` has.
+
+        Returns:
+            The names of the files.
+
+        Raises:
+            OutputError: if the folder cannot be written.
+        """
+        name = entry["case"]
+        with together(self._folder, name) as place:
+            self._preview(place(f"{name}_preview.png"), name, found, label)
+            if with_probabilities and found.probabilities is not None:
+                write_volume(place(f"{name}_probabilities.nii.gz"), found.probabilities, found.scan.geometry)
+            if found.scan.format == "DICOM" and isinstance(entry["image"], str):
+                write_dicom_seg(
+                    place(f"{name}.dcm"),
+                    found.labels,
+                    source=entry["image"],
+                    classes=label_classes(self._metadata),
+                    algorithm_name=self._metadata["name"],
+                    algorithm_version=self._metadata["version"],
+                )
+            is_picture = found.scan.spatial_dims == 2
+            write_labels(
+                place(f"{name}.png" if is_picture else f"{name}.nii.gz"),
+                found.labels,
+                found.scan.geometry,
+                classes=painted_classes(self._metadata) if is_picture else label_classes(self._metadata),
+            )
+        return place.names
+
+    def _preview(self, path: Path, title: str, found: Segmented, label: NDArray[Any] | None) -> None:
+        scan = found.scan
+        panel = Panel(
+            title=title,
+            image=scan.shown(scan.brightness),
+            affine=scan.geometry.affine,
+            label=None if label is None else scan.shown(label),
+            segmentation=scan.shown(found.labels),
+        )
+        colours, names = class_colours(self._metadata), class_names(self._metadata)
+        save(contact_sheet([panel], colours=colours, class_names=names), path)
