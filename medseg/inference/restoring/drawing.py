@@ -31,7 +31,7 @@ class Drawing:
             that shape, such as `np.empty` or a file's; None for nowhere.
 
     Attributes:
-        labels: class values on the scan's grid, uint8.
+        labels: class values on the scan's grid, uint8, the first axis running fastest as in files.
         probabilities: what was made, filled, the background first; None where nobody asked.
     """
 
