@@ -31,6 +31,7 @@ BUNDLES = {
     "spleen": "spleen_ct_3d",
     "liver": "liver_lesion_ct_3d",
     "spleen_phantom": "spleen_ct_3d",
+    "liver_phantom": "liver_lesion_ct_3d",
 }
 
 
