@@ -398,22 +398,19 @@ def file_to_file(report: Report, options: argparse.Namespace) -> None:
     rows = []
     for name in ["the bundle's U-Net"] + ["DynUNet"] * (not options.quick):
         tell(f"file to file: {name}")
-        kept("torsos", torsos), ct_weights()
         spec = {"network": name, "repeats": 1 if options.quick else 3}
         run = in_process(spec, options, env=PREDICTS_WITH | os.environ, stderr=None, check=True)
-        size, calls, *seconds = json.loads(run.stdout.splitlines()[-1])
-        rows.append(
-            [name, by(size), str(calls), *(f"{each:.2f} s" for each in seconds), ratio(seconds[0] / seconds[1])]
-        )
-        report.numbers.setdefault("file_to_network_ratio", seconds[0] / seconds[1])
+        size, calls, whole, alone = json.loads(run.stdout.splitlines()[-1])
+        rows.append([name, by(size), str(calls), f"{whole:.2f} s", f"{alone:.2f} s", ratio(whole / alone)])
+        report.numbers.setdefault("file_to_network_ratio", whole / alone)
     report.table("From file to file", ["", "scan", "network's calls", "file to file", "network alone", "ratio"], rows)
 
 
 def predicted(network: str, repeats: int) -> tuple[Sequence[int], int, float, float]:
     """A scan's size, its windows' batches, and the medians of its seconds from file to file and in the network."""
     scans, weights = kept("torsos", torsos), ct_weights()
-    given: dict[str, Any] = {"input": str(scans), "output_dir": str(KEPT / "predictions"), "device": "cpu"}
-    given["checkpoint"] = str(weights)
+    folders = {"input": str(scans), "output_dir": str(KEPT / "predictions")}
+    given: dict[str, Any] = folders | {"checkpoint": str(weights), "device": "cpu"}
     if network == "DynUNet":  # untrained, in the place of the bundle's own
         save_weights(network_of(network, 4), KEPT / "dynunet.pt")
         inferer = {"_target_": "medseg.inference.SlidingWindow", "roi_size": list(WINDOW), "overlap": OVERLAP}

@@ -56,10 +56,20 @@ def check(name: str) -> None:
     workflow = running_workflow()
     if workflow is not None:
         own = load_config(Path(root()) / "configs" / name)
-        for unknown in unknown_ids(own, workflow.parser.get()):
-            raise ConfigError(f"{where_given(unknown.id, config_files()[1:])}; {unknown.nearest}")
-        for misplaced in misplaced_values(own, workflow.parser.get()):
-            raise ConfigError(misplaced)
+        compare(own, workflow.parser.get(), config_files()[1:])
+
+
+def compare(own: Mapping[str, Any], merged: Mapping[str, Any], layers: Sequence[Path]) -> None:
+    """Hold a merged config against the bundle's own file.
+
+    Raises:
+        ConfigError: naming the first id that is unknown, where it was given, and the nearest valid one; or the first
+            that has a value which cannot stand there.
+    """
+    for unknown in unknown_ids(own, merged):
+        raise ConfigError(f"{where_given(unknown.id, layers)}; {unknown.nearest}")
+    for misplaced in misplaced_values(own, merged):
+        raise ConfigError(misplaced)
 
 
 def load_config(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medseg.bundle.check import UnknownId, load_config, misplaced_values, unknown_ids, where_given
+from medseg.bundle.check import UnknownId, compare, load_config, where_given
 from medseg.bundle.component_errors import component_error
 from medseg.bundle.metadata import check_metadata
 from medseg.errors import BundleError, ConfigError, user_error_in
@@ -103,7 +103,4 @@ def _check_before_merge(own: Path, layers: Sequence[Path], overrides: Mapping[st
             except (KeyError, IndexError, ValueError, TypeError):
                 unknown = UnknownId(id, tuple(mine))
                 raise ConfigError(f"{where_given(id, layers)}; {unknown.nearest}") from None
-    for unknown in unknown_ids(mine, merged.get()):
-        raise ConfigError(f"{where_given(unknown.id, layers)}; {unknown.nearest}")
-    for misplaced in misplaced_values(mine, merged.get()):
-        raise ConfigError(misplaced)
+    compare(mine, merged.get(), layers)

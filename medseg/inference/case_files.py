@@ -24,11 +24,13 @@ class CaseFiles:
     Args:
         folder: where.
         metadata: of the bundle.
+        with_probabilities: whether those are written too that a case has.
     """
 
-    def __init__(self, folder: Path, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, metadata: Mapping[str, Any], *, with_probabilities: bool) -> None:
         self._folder = folder
         self._metadata = metadata
+        self._with_probabilities = with_probabilities
 
     def check_place_of(self, image: str | Sequence[str]) -> None:
         """Refuse a folder that holds the scans: a label map has its scan's name and would take its place.
@@ -47,8 +49,6 @@ class CaseFiles:
         entry: Mapping[str, Any],
         found: Segmented,
         label: NDArray[Any] | None = None,
-        *,
-        with_probabilities: bool = False,
     ) -> Sequence[str]:
         """Write them, all at once or, on failure, none.
 
@@ -56,7 +56,6 @@ class CaseFiles:
             entry: the case's name and the path of its image.
             found: what was segmented.
             label: the true one, for the preview, where it is known.
-            with_probabilities: whether those are written that `found` has.
 
         Returns:
             The names of the files.
@@ -67,7 +66,7 @@ class CaseFiles:
         name = entry["case"]
         with together(self._folder, name) as place:
             self._preview(place(f"{name}_preview.png"), name, found, label)
-            if with_probabilities and found.probabilities is not None:
+            if self._with_probabilities and found.probabilities is not None:
                 write_volume(place(f"{name}_probabilities.nii.gz"), found.probabilities, found.scan.geometry)
             if found.scan.format == "DICOM" and isinstance(entry["image"], str):
                 write_dicom_seg(

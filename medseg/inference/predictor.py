@@ -167,8 +167,7 @@ class Predictor(SupervisedEvaluator):
         if coarse is not None:
             how: dict[str, Any] = {"device": device, "precision": precision, "backend": backend, "budget": self._budget}
             self._segmenter = Cascade(Coarse.given(coarse, **how), self._segmenter)
-        self.files = CaseFiles(self.output_dir, metadata)
-        self._save_probabilities = save_probabilities
+        self.files = CaseFiles(self.output_dir, metadata, with_probabilities=save_probabilities)
         self.make_probabilities: MakeArray | None = None
         if save_probabilities:
             self.make_probabilities = partial(array_on_disk, self.output_dir)
@@ -293,7 +292,7 @@ class Predictor(SupervisedEvaluator):
     def case(self, entry: Mapping[str, Any], found: Segmented, stages: Stages) -> CaseRow:
         """Write a segmented case. It runs beside the network, one case at a time, in the cases' order."""
         with stages("write"):
-            files = self.files.write(entry, found, with_probabilities=self._save_probabilities)
+            files = self.files.write(entry, found)
         return self.row(entry, found, stages, files)
 
     def case_failed(self, entry: Mapping[str, Any], error: MedsegError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from functools import cache, partial
 from typing import Protocol
 
 import torch
@@ -78,12 +79,12 @@ class _OfNetwork:
         if backend == "auto" and not suits:
             self._backend = "torch"
         self._made: dict[str, Forward] = {}
-        self._worth: dict[tuple[int, ...], float] = {}
+        self._work = cache(partial(_work_worth_a_conversion, network))
 
     def forward_for(self, window: Sequence[int], channels: int, windows: int | None = None) -> Forward:
         name = self._backend
         if name == "auto":
-            work = (windows or 0) * self._work_worth_a_conversion(tuple(window), channels)
+            work = windows * self._work(tuple(window), channels) if windows else 0
             name = "openvino" if work > _CONVERSION_PAYS_FROM * torch.get_num_threads() else "torch"
         if name not in self._made:
             self._made[name] = self._make(name, window, channels)
@@ -96,12 +97,6 @@ class _OfNetwork:
             except UnconvertibleError as error:
                 _log.warning(f"openvino cannot convert this network, torch computes it: {error}")
         return TorchForward(self._network, self._device, self._precision)
-
-    def _work_worth_a_conversion(self, window: tuple[int, ...], channels: int) -> float:
-        key = (*window, channels)
-        if key not in self._worth:
-            self._worth[key] = _work_worth_a_conversion(self._network, window, channels)
-        return self._worth[key]
 
 
 class _OfEnsemble:

@@ -199,7 +199,7 @@ def priority_first(steps: Sequence[Any], metadata: Mapping[str, Any]) -> tuple[d
     Raises:
         BundleError: for a class that the bundle does not have, or what is no probability.
     """
-    step = steps[0] if len(steps) else None
+    step = next(iter(steps), None)
     if not isinstance(step, Mapping) or list(step) != ["priority"]:
         return {}, steps
     given, where = step["priority"], f"postprocessing: {step}"

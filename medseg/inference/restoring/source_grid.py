@@ -129,8 +129,7 @@ class SourceGrid:
 
     def voxels(self, piece: Piece) -> int:
         """How many of the scan's lie in a piece's core."""
-        where = (back.within(core) for back, core in zip(self.back, piece.core, strict=True))
-        return math.prod(each.stop - each.start for each in where)
+        return math.prod(each.stop - each.start for each in self._within(piece))
 
     def restored(self, piece: Piece, wanted: Wanted | None = None) -> Iterator[tuple[Box, torch.Tensor]]:
         """The logits of the scan's voxels in a piece's core: boxes of the scan, and `(class, box...)` of each.
@@ -139,7 +138,7 @@ class SourceGrid:
             piece: of logits on the network's grid.
             wanted: which boxes are; it is told from which box of the piece's voxels one follows. None for all.
         """
-        where = [back.within(core) for back, core in zip(self.back, piece.core, strict=True)]
+        where = self._within(piece)
         sizes = [each.stop - each.start for each in where]
         if 0 in sizes:
             return
@@ -157,6 +156,10 @@ class SourceGrid:
                 tuple(box[axis] for axis in self.axes),
                 logits.permute(0, *(axis + 1 for axis in self.axes)),
             )
+
+    def _within(self, piece: Piece) -> list[slice]:
+        """The scan's voxels in a piece's core, along each axis of the network's grid."""
+        return [back.within(core) for back, core in zip(self.back, piece.core, strict=True)]
 
 
 class _Way:
