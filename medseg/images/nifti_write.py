@@ -19,7 +19,7 @@ from medseg.types import LabelClass
 
 _LEVEL = 4  # of 9: of label maps two thirds of level 1's size, of a CT half of level 6's time
 _LABEL_INTENT, _COMMENT = 1002, 6
-_SFORM_MM, _QFORM_MM = 1e-4, 1e-2  # how far float32 and a quaternion may be from the grid
+_SFORM_MM, _QFORM_MM = 5e-4, 1e-2  # how far float32 (2e-4 at 2 m) and a quaternion may be from the grid
 
 
 def write_nifti(
@@ -49,7 +49,7 @@ def write_nifti(
 
 
 def _nifti_image(array: NDArray[Any], geometry: Geometry) -> Any:
-    """NIfTI-1 if it can hold the shape and, to 1e-4 mm, the grid; else NIfTI-2."""
+    """NIfTI-1, which everybody reads, if it can hold the shape and the grid; else NIfTI-2, which ITK does not."""
     kinds: tuple[Any, ...] = (nib.Nifti1Image, nib.Nifti2Image)
     for kind in kinds:
         if kind is nib.Nifti1Image and max(array.shape) > np.iinfo(np.int16).max:

@@ -175,6 +175,13 @@ def test_a_grid_that_float32_cannot_say_becomes_nifti_2(tmp_path: Path) -> None:
     assert read_nifti_geometry(tmp_path / "a.nii").agrees_with(grid, tolerance_mm=1e-6)
 
 
+def test_halfway_between_two_float32_itk_still_reads_it(tmp_path: Path) -> None:
+    affine = np.eye(4)
+    affine[:3, 3] = 1999 + float(np.spacing(np.float32(1999))) / 2
+    write_nifti(tmp_path / "a.nii", np.ones((1, 1, 1), np.uint8), Geometry((1, 1, 1), affine))
+    np.testing.assert_allclose(itk_place(tmp_path / "a.nii"), affine[:3, 3], **NEAR)
+
+
 def test_an_axis_longer_than_nifti_1_has_becomes_nifti_2(tmp_path: Path) -> None:
     grid = Geometry((40000, 2, 1), np.diag([0.01, 1, 1, 1]))
     write_nifti(tmp_path / "a.nii", np.ones(grid.shape, np.uint8), grid)
