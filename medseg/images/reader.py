@@ -55,7 +55,7 @@ class Reader(ImageReader):
         channels = array.ndim == 4
         if image.spatial_dims == 2:
             array, affine = array[:, :, 0], affine[np.ix_([0, 1, 3], [0, 1, 3])]
-        return np.asarray(array), {
+        return np.ascontiguousarray(array), {  # MONAI would do so after making it wider
             "affine": affine,
             "original_affine": affine.copy(),
             "spatial_shape": np.array(array.shape[: image.spatial_dims]),

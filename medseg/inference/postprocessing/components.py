@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from medseg.class_boxes import Box, box_around, class_boxes
+
 Labels = NDArray[np.integer[Any]]
 Values = tuple[int, ...]
-Box = tuple[slice, ...]
 
 _SLAB_VOXELS = 1 << 22
 _FEW = 4  # values are compared one by one; more are looked up
@@ -111,7 +112,7 @@ def keep_beside(
 def component_sizes(labels: Labels, structures: Sequence[Values]) -> list[NDArray[np.int64]]:
     """Voxels in every component of each structure, which share no class; empty for one that is not there."""
     labels = _without_thin_axes(labels)
-    for box in _box(labels, sum(structures, ())) if labels.size else ():
+    for box in _box(labels, sum(structures, ())):
         found = _Components.of(labels[box], structures)
         return [found.sizes[found.owners == owner] for owner in range(1, 1 + len(structures))]
     return [np.zeros(0, np.int64)] * len(structures)
@@ -219,17 +220,9 @@ def _slabs(array: NDArray[Any]) -> Iterator[Box]:
 
 def _box(labels: Labels, values: Values) -> Iterator[Box]:
     """The bounding box of a structure; none where it is not there."""
-    if not values:
-        return
-    seen = [np.zeros(length, np.bool_) for length in labels.shape]
-    for slab in _slabs(labels):
-        mask = _mask(labels[slab], values)
-        for axis, along in enumerate(seen):
-            part = slab[axis] if axis < len(slab) else slice(None)
-            along[part] |= mask.any(axis=tuple(each for each in range(mask.ndim) if each != axis))
-    ends = [np.flatnonzero(along) for along in seen]
-    if all(len(along) for along in ends):
-        yield tuple(slice(int(along[0]), int(along[-1]) + 1) for along in ends)
+    boxes = class_boxes(labels)
+    if mine := [boxes[value] for value in values if value in boxes]:
+        yield box_around(mine)
 
 
 def _grown(box: Box, by: Sequence[int], shape: Sequence[int]) -> Box:

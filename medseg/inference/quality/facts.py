@@ -9,14 +9,15 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
+from medseg.class_boxes import class_boxes
 from medseg.images import Geometry
 from medseg.inference.postprocessing.components import component_sizes
 from medseg.inference.scan import Scan
 
 PERCENTILES = (0.5, 50.0, 99.5)
 _ENOUGH_VOXELS = 1 << 20  # to take percentiles of
+_FEW_VOXELS = 1000
 _SPECK = 0.01
 _SIDES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 _PICTURE_SIDES = (("left", "right"), ("upper", "lower"))
@@ -68,7 +69,7 @@ class CaseFacts:
         order = _axes_by_patient(geometry) if scan.spatial_dims == 3 else [0, 1]
         spacing = tuple(geometry.spacing[axis] for axis in order) if scan.spatial_dims == 3 else ()
         extent = tuple(geometry.shape[axis] * (geometry.spacing[axis] if spacing else 1.0) for axis in order)
-        samples = [np.sort(_some(channel)) for channel in scan.array]
+        samples = [np.sort(_some(channel), axis=None) for channel in scan.array]
         return cls(
             spatial_dims=scan.spatial_dims,
             modality=scan.modality,
@@ -82,8 +83,7 @@ class CaseFacts:
 def _classes(
     scan: Scan, labels: NDArray[Any], class_names: Mapping[int, str], samples: list[NDArray[Any]]
 ) -> dict[str, ClassFacts]:
-    boxes = find_objects(labels, max_label=max(class_names))
-    found = {value: box for value, box in enumerate(boxes, start=1) if box is not None and value in class_names}
+    found = {value: box for value, box in class_boxes(labels).items() if value in class_names}
     sizes = dict(zip(found, component_sizes(labels, [(value,) for value in found]), strict=True))
     return {
         class_names[value]: _class(scan, labels[box] == value, box, sizes[value], samples)
@@ -99,7 +99,7 @@ def _class(
     samples: list[NDArray[Any]],
 ) -> ClassFacts:
     voxels = int(sizes.sum())
-    values = [_thinned(channel[box][mask]) for channel in scan.array]
+    values = [_inside(channel[box], mask) for channel in scan.array]
     darker = [np.searchsorted(all, np.median(mine)) / len(all) for mine, all in zip(values, samples, strict=True)]
     return ClassFacts(
         size=voxels * (scan.geometry.voxel_volume_ml if scan.spatial_dims == 3 else 1),
@@ -134,11 +134,13 @@ def _axes_by_patient(geometry: Geometry) -> list[int]:
     return order
 
 
-def _some(channel: NDArray[Any]) -> NDArray[Any]:
-    """Values of an array, evenly spaced along every axis, about `_ENOUGH_VOXELS` of them."""
-    step = max(1, int(np.ceil((channel.size / _ENOUGH_VOXELS) ** (1 / channel.ndim))))
-    return np.asarray(channel[(slice(None, None, step),) * channel.ndim]).ravel()
+def _some(array: NDArray[Any]) -> NDArray[Any]:
+    """Evenly spaced along every axis, about `_ENOUGH_VOXELS` of them."""
+    step = max(1, int(np.ceil((array.size / _ENOUGH_VOXELS) ** (1 / array.ndim))))
+    return array[(slice(None, None, step),) * array.ndim]
 
 
-def _thinned(values: NDArray[Any]) -> NDArray[Any]:
-    return values[:: max(1, values.size // _ENOUGH_VOXELS)]
+def _inside(channel: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
+    """The values of some of a mask's voxels, or of all where those are few."""
+    values: NDArray[Any] = _some(channel)[_some(mask)]
+    return values if values.size >= _FEW_VOXELS else channel[mask]

@@ -17,7 +17,7 @@ from scipy import sparse
 from medseg.inference.windows.boxes import Box, all_channels, seen_from
 from medseg.inference.windows.pieces import Piece
 
-_WORKING_SET = 4 * 2**20  # bytes of logits that are interpolated at once: what stays in a core's cache
+_WORKING_SET = 2 * 2**20  # bytes of logits that are interpolated at once: what stays in a core's cache
 _SAME = 1e-4  # of a voxel: nearer places are the same
 
 Affine = NDArray[np.float64]
@@ -150,8 +150,8 @@ class SourceGrid:
             if wanted is not None and not wanted(held):
                 continue
             logits = piece.logits[all_channels(held)]
-            for axis, (back, voxels) in enumerate(zip(self.back, box, strict=True)):
-                logits = back.take(logits, axis + 1, voxels)
+            for axis in reversed(range(len(box))):  # the last, where taking is slow, while there is little to take
+                logits = self.back[axis].take(logits, axis + 1, box[axis])
             yield (
                 tuple(box[axis] for axis in self.axes),
                 logits.permute(0, *(axis + 1 for axis in self.axes)),
