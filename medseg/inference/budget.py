@@ -15,6 +15,7 @@ _GB = 1e9
 _CPU = torch.device("cpu")
 _FREE = 0.8  # of what is free, where the user names no limit: others want to live too
 _MORE = 1.1  # times what was told before is worth telling again
+_COUNTING = 5  # bytes a voxel of the scan that counting its components takes, once the windows are gone
 _ROOM = 1.25  # convolutions take up to so many times the tensors that a forecast counts (docs/benchmarks.md)
 
 
@@ -38,6 +39,7 @@ class Budget:
         self._ram = ram
         self._name, self._given = ("vram", vram) if device.type == "cuda" else ("ram", ram)
         self._beside = 0.0
+        self._source_voxels = 0
         self._told = 0.0
 
     def has_room_for(self, reading: float) -> bool:
@@ -60,6 +62,7 @@ class Budget:
         Raises:
             MedsegError: if nothing is left.
         """
+        self._source_voxels = source_voxels
         limit = _limit(self._device, self._given)
         needed: float = used_memory(self._device) + 4 * math.prod(image.shape)
         if self._device.type == "cpu":
@@ -79,7 +82,10 @@ class Budget:
         """
         if needed is None:
             return
-        peak = used_memory(self._device) + _ROOM * needed + (self._beside if self._device.type == "cpu" else 0)
+        peak = used_memory(self._device) + _ROOM * needed
+        if self._device.type == "cpu":
+            afterwards = _COUNTING * self._source_voxels
+            peak += self._source_voxels + max(0.0, afterwards - _ROOM * needed) + self._beside
         if peak > _MORE * self._told:
             self._told = peak
             limit = _limit(self._device, self._given)

@@ -44,7 +44,7 @@ from medseg.inference.stages import Stages
 
 _log = logging.getLogger(__name__)
 _ENGINES = ("local", "ray")
-_READING = 4  # times a scan's own bytes, before and after preprocessing, that reading it takes at most
+_READING = 3  # times a scan's own bytes, before and after preprocessing, that reading it takes at most
 
 
 @dataclass(eq=False)
