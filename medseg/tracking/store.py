@@ -160,6 +160,8 @@ class Store:
         with alone_with(database):
             if database is not None and not database.exists():
                 _make(database)
+            elif database is not None:
+                database.open("r+b").close()  # MLflow itself tries what it cannot open again and again, for 100 s
             self._client = MlflowClient(tracking_uri=self.uri)
             self._experiment_id = self._experiment_id or self._find_or_make_experiment()
         if self._tried and not self._run_id:  # a reply that got lost may have left a run behind

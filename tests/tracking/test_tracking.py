@@ -359,9 +359,13 @@ def test_a_lost_reply_makes_no_second_run(folder: Path, impatient: None, monkeyp
     assert [run.info.run_id for run in calls] == [tracker.run_id]
 
 
-def test_a_place_that_cannot_be_written_stops_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("place", ["file/mlflow.db", "a_folder"])
+def test_a_place_that_cannot_be_written_stops_nothing(
+    folder: Path, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
     (folder / "file").write_text("")
-    tracker = start(f"sqlite:///{folder}/file/mlflow.db")
+    (folder / "a_folder").mkdir()
+    tracker = start(f"sqlite:///{folder}/{place}")
     tracker.metrics({"train_loss": 0.5}, epoch=1)
     tracker.finish("FINISHED")
     assert tracker.run_id is None and tracker.url is None
