@@ -27,6 +27,8 @@ from medseg.metrics import Confusion, ScoreHistogram, dice
 _log = logging.getLogger(__name__)
 
 _SIZES = (0, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+_THRESHOLDS = tuple(number / 20 for number in range(1, 20))
+_MEASURES = {"f_score": "F-score", "dice": "mean Dice"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,31 +58,37 @@ def _unrounded(threshold: float) -> float:
 class Tuner(Evaluator):
     """Chooses a `Decision` on the cases of an evaluation and writes `decision.json` beside the checkpoint.
 
-    Per class the threshold that maximises the F-score over all their pixels; it replaces the most probable
-    class only where the mean over classes gets better. Then, if `sizes` are given, per class the smallest
-    size of a component, which maximises the mean Dice over cases, an empty image found empty counting 1.
+    Per class the threshold that maximises `measure`; the thresholds replace the most probable class only where the
+    mean over classes gets better. Then, if `sizes` are given, per class the smallest size of a component, which
+    maximises the mean Dice over cases, an empty image found empty counting 1.
 
     Args:
+        measure: `f_score`, over all pixels of all cases, or `dice`, the same mean Dice, of thresholds 0.05 apart.
         sizes: candidates for the smallest component in pixels (voxels); empty not to choose one.
         chosen_on: in words; goes into the file.
         others: as of `Evaluator`; `checkpoint` must be given.
 
     Raises:
-        ConfigError: without a checkpoint or with several, or for sizes that are none.
+        ConfigError: without a checkpoint or with several, or for an unknown measure or sizes that are none.
         MedsegError: from `run`, if no case could be segmented, or none holds any class.
     """
 
-    def __init__(self, *, sizes: Sequence[int] = _SIZES, chosen_on: str = "", **others: Any) -> None:
+    def __init__(
+        self, *, measure: str = "f_score", sizes: Sequence[int] = _SIZES, chosen_on: str = "", **others: Any
+    ) -> None:
         if others.get("checkpoint") is None:
             raise ConfigError("no checkpoint to choose thresholds for: use --checkpoint OUTPUT_DIR/models/model.pt")
         if not isinstance(others["checkpoint"], str):
             raise ConfigError("several checkpoints: thresholds are chosen for one; give one --checkpoint")
         if isinstance(sizes, str) or not all(isinstance(size, int) and size >= 0 for size in sizes):
             raise ConfigError(f"sizes {sizes!r}: expected whole numbers of pixels such as [0, 10, 100]")
+        if measure not in _MEASURES:
+            raise ConfigError(f"measure {measure!r}: expected one of {', '.join(_MEASURES)}")
         super().__init__(**others)
         self.make_probabilities = in_memory
         self._checkpoint = Path(others["checkpoint"])
         self._classes = label_classes(others["metadata"])
+        self._measure = measure
         self._sizes = tuple(sizes)
         self._chosen_on = chosen_on
         self._seen: list[_Seen] = []
@@ -98,12 +106,13 @@ class Tuner(Evaluator):
             raise MedsegError("no case could be segmented, so nothing was chosen")
         if not any(seen.label.any() for seen in self._seen):
             raise MedsegError(f"the labels of all {len(self._seen)} cases are empty, so nothing was chosen")
-        before = self._f_scores(Decision())
+        before = self._scores(Decision())
         decision = self._with_thresholds(before)
         decision = self._with_sizes(decision)
-        after = self._f_scores(decision)
+        after = self._scores(decision)
         told = f"{len(self._seen)} cases{f' of {self._chosen_on}' if self._chosen_on else ''}"
-        gains = ", ".join(f"{name} F-score {before[name]:.4f} -> {after[name]:.4f}" for name in before)
+        measure = _MEASURES[self._measure]
+        gains = ", ".join(f"{name} {measure} {before[name]:.4f} -> {after[name]:.4f}" for name in before)
         decision = Decision(decision.thresholds, decision.minimum_size, f"{told}: {gains}")
         _log.info(f"{decision.save(self._checkpoint)}: chosen on {decision.chosen_on}")
 
@@ -117,9 +126,19 @@ class Tuner(Evaluator):
             )  # fmt: skip
             threshold = pooled.best_threshold()[0]
             thresholds[each.name] = 0.5 if np.isnan(threshold) else _unrounded(threshold)
+        if self._measure == "dice":
+            thresholds = self._for_dice(thresholds)
         tuned = Decision(thresholds)
-        better = np.mean(list(self._f_scores(tuned).values())) > np.mean(list(before.values()))
+        better = np.mean(list(self._scores(tuned).values())) > np.mean(list(before.values()))
         return tuned if better else Decision()
+
+    def _for_dice(self, thresholds: dict[str, float]) -> dict[str, float]:
+        """The best of each class in turn, the others as they are by then."""
+        for each in self._classes:
+            trials = [thresholds | {each.name: value} for value in (thresholds[each.name], *_THRESHOLDS)]
+            scores = [np.mean(list(self._scores(Decision(trial)).values())) for trial in trials]
+            thresholds = trials[int(np.argmax(scores))]
+        return thresholds
 
     def _with_sizes(self, decision: Decision) -> Decision:
         sizes: dict[str, int] = {}
@@ -131,8 +150,10 @@ class Tuner(Evaluator):
                 sizes[each.name] = best
         return Decision(decision.thresholds, sizes)
 
-    def _f_scores(self, decision: Decision) -> dict[str, float]:
-        """Per class, pooled over all pixels."""
+    def _scores(self, decision: Decision) -> dict[str, float]:
+        """Of every class, the measure."""
+        if self._measure == "dice":
+            return {each.name: self._mean_dice(decision, each.value) for each in self._classes}
         totals: dict[str, list[Confusion]] = {}
         for seen in self._seen:
             labels = seen.decided(decision, self._classes)

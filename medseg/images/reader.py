@@ -55,7 +55,8 @@ class Reader(ImageReader):
         channels = array.ndim == 4
         if image.spatial_dims == 2:
             array, affine = array[:, :, 0], affine[np.ix_([0, 1, 3], [0, 1, 3])]
-        return np.ascontiguousarray(array), {  # MONAI would do so after making it wider
+        array = np.ascontiguousarray(array)  # as MONAI would, but after making it wider
+        return array, {
             "affine": affine,
             "original_affine": affine.copy(),
             "spatial_shape": np.array(array.shape[: image.spatial_dims]),

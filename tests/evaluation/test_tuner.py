@@ -157,6 +157,27 @@ def test_without_sizes_only_the_threshold_is_chosen(tmp_path: Path) -> None:
     assert set(content["thresholds"]) == {"nerve"} and content["minimum_size"] == {}
 
 
+@pytest.mark.parametrize(
+    ("measure", "gain"), [("f_score", "F-score 0.0000 -> 0.9600"), ("dice", "mean Dice 0.6667 -> 0.6667")]
+)
+def test_a_nerve_of_many_pixels_outweighs_empty_pictures_only_where_pixels_are_counted(
+    tmp_path: Path, measure: str, gain: str
+) -> None:
+    """To find the faint one is to find specks in two pictures that have none."""
+    nerve, *empty = [cases_of(tmp_path / str(n), 60 if n else 120, *SPECKS[:n], count=1)[0] for n in range(3)]
+    for number, each in enumerate(empty):
+        picture(Path(each["truth"]), grey=0)
+        each["case"] = f"empty_{number}"
+    content = tuned([nerve, *empty], tmp_path, measure=measure, sizes=())
+    assert content["chosen_on"] == f"3 cases: nerve {gain}"
+    assert bool(content["thresholds"]) == (measure == "f_score")
+
+
+def test_mean_dice_chooses_a_threshold_where_it_gains(tmp_path: Path) -> None:
+    content = tuned(cases_of(tmp_path, 120), tmp_path, measure="dice", sizes=())
+    assert content["chosen_on"] == "2 cases: nerve mean Dice 0.0000 -> 1.0000"
+
+
 def test_size_that_would_remove_a_nerve_is_not_chosen(tmp_path: Path) -> None:
     assert tuned(cases_of(tmp_path, 140), tmp_path)["minimum_size"] == {}
 
@@ -200,6 +221,8 @@ def test_choice_is_for_one_checkpoint_and_sizes_are_numbers(tmp_path: Path) -> N
     given = labelled(cases_of(tmp_path, 120), tmp_path / "out", weights(tmp_path))
     with pytest.raises(ConfigError, match=r"^several checkpoints: thresholds are chosen for one"):
         Tuner(**given | {"checkpoint": [given["checkpoint"]] * 2})
+    with pytest.raises(ConfigError, match=r"^measure 'iou': expected one of f_score, dice$"):
+        Tuner(**given, measure="iou")
     for sizes in ("abc", [1.5], [-1]):
         with pytest.raises(ConfigError, match=r"^sizes .*: expected whole numbers of pixels"):
             Tuner(**given, sizes=sizes)
