@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Generic, TypeVar
 _Thing = TypeVar("_Thing")
 _Job = TypeVar("_Job")
 _NICE = 10
+_M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 class Pipeline(Generic[_Thing, _Job]):
@@ -39,6 +41,7 @@ class Pipeline(Generic[_Thing, _Job]):
     ) -> None:
         self._prepare, self._conclude, self._give_up = prepare, conclude, give_up
         self._room_beside = room_beside
+        _share_one_heap()
         self._before, self._after = (
             ThreadPoolExecutor(1, name, initializer=_stand_back) for name in ("prepare", "conclude")
         )
@@ -82,6 +85,12 @@ class Pipeline(Generic[_Thing, _Job]):
                 self._give_up(coming.result())
             if self._in_hand is not None:
                 self._give_up(self._in_hand)
+
+
+def _share_one_heap() -> None:
+    """With a heap for every thread, memory that one frees is not what another takes: a batch grows with its cases."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def _stand_back() -> None:
