@@ -219,6 +219,19 @@ def test_huge_header_takes_no_memory(tmp_path: Path) -> None:
         read_image(tmp_path / "a.nii.gz")
 
 
+def test_gzip_in_pieces_and_voxels_at_an_odd_offset_are_read(tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.nii", VOXELS, GEOMETRY)
+    content = (tmp_path / "a.nii").read_bytes()
+    (tmp_path / "pieces.nii.gz").write_bytes(gzip.compress(content[:400]) + gzip.compress(content[400:]))
+    (tmp_path / "odd.nii").write_bytes(content[:352] + b"\0" + content[352:])
+    patch(tmp_path / "odd.nii", 108, "<f", 353)
+    (tmp_path / "odd.nii.gz").write_bytes(gzip.compress((tmp_path / "odd.nii").read_bytes()))
+    for name in ("pieces.nii.gz", "odd.nii.gz"):
+        image = read_image(tmp_path / name)
+        np.testing.assert_array_equal(image.array, VOXELS)
+        assert image.array.flags.aligned and not image.warnings
+
+
 def test_damaged_gzip_is_refused_though_the_voxels_are_all_there(tmp_path: Path) -> None:
     write_volume(tmp_path / "a.nii.gz", VOXELS, GEOMETRY)
     content = bytearray((tmp_path / "a.nii.gz").read_bytes())
