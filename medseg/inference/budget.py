@@ -82,10 +82,11 @@ class Budget:
         """
         if needed is None:
             return
-        peak = used_memory(self._device) + _ROOM * needed
+        windows = _ROOM * needed
+        peak = used_memory(self._device) + windows
         if self._device.type == "cpu":
             afterwards = _COUNTING * self._source_voxels
-            peak += self._source_voxels + max(0.0, afterwards - _ROOM * needed) + self._beside
+            peak = used_memory(_CPU) + self._source_voxels + max(windows, afterwards) + self._beside
         if peak > _MORE * self._told:
             self._told = peak
             limit = _limit(self._device, self._given)

@@ -12,6 +12,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from numpy.typing import NDArray
 
 from medseg.class_boxes import class_boxes
+from medseg.samples import evenly_spaced, values_inside
 
 # With indices that run to the patient's left, posterior and inferior, a slice drawn with its first
 # index to the right and its second downwards is in radiological convention, whichever slice it is.
@@ -19,9 +20,6 @@ _RADIOLOGICAL = axcodes2ornt(("L", "P", "I"))
 _LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
 # Times the range of values inside the structures: soft tissue in CT gets a soft tissue window.
 _WINDOW_MARGIN = 2.0
-# Of a large CT, every so many-th voxel tells a percentile as well as all of them.
-_ENOUGH_VALUES = 1_000_000
-_FEW_VALUES = 1000
 # The axes that run right and down, and the one that is cut: axial, coronal, sagittal.
 _PLANES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
 
@@ -164,23 +162,15 @@ def _window(panel: Panel) -> tuple[float, float]:
     low, high = _percentiles(panel.image, 1, 99)
     structures = _structures(panel.label, panel.segmentation)
     if structures is not None:
-        dark, bright = _percentiles(_inside(panel.image, structures), 5, 95)
+        dark, bright = _percentiles(values_inside(panel.image, structures != 0), 5, 95)
         margin = _WINDOW_MARGIN * (bright - dark)
         if margin > 0:
             low, high = max(low, dark - margin), min(high, bright + margin)
     return low, max(high, float(np.nextafter(low, np.inf)))
 
 
-def _inside(image: NDArray[Any], structures: NDArray[Any]) -> NDArray[Any]:
-    """Values within structures: of evenly spaced voxels, or of all where those are few."""
-    step = max(1, int((image.size / _ENOUGH_VALUES) ** (1 / image.ndim)))
-    some = (slice(None, None, step),) * image.ndim
-    values: NDArray[Any] = image[some][structures[some] != 0]
-    return values if values.size >= _FEW_VALUES else image[structures != 0]
-
-
 def _percentiles(image: NDArray[Any], lower: float, upper: float) -> tuple[float, float]:
-    values = image.reshape(-1)[:: max(1, image.size // _ENOUGH_VALUES)]
+    values = evenly_spaced(image)
     values = values[np.isfinite(values)]
     if values.size == 0:
         return 0.0, 1.0

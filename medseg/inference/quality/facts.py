@@ -14,10 +14,9 @@ from medseg.class_boxes import class_boxes
 from medseg.images import Geometry
 from medseg.inference.postprocessing.components import component_sizes
 from medseg.inference.scan import Scan
+from medseg.samples import evenly_spaced, values_inside
 
 PERCENTILES = (0.5, 50.0, 99.5)
-_ENOUGH_VOXELS = 1 << 20  # to take percentiles of
-_FEW_VOXELS = 1000
 _SPECK = 0.01
 _SIDES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 _PICTURE_SIDES = (("left", "right"), ("upper", "lower"))
@@ -69,7 +68,7 @@ class CaseFacts:
         order = _axes_by_patient(geometry) if scan.spatial_dims == 3 else [0, 1]
         spacing = tuple(geometry.spacing[axis] for axis in order) if scan.spatial_dims == 3 else ()
         extent = tuple(geometry.shape[axis] * (geometry.spacing[axis] if spacing else 1.0) for axis in order)
-        samples = [np.sort(_some(channel), axis=None) for channel in scan.array]
+        samples = [np.sort(evenly_spaced(channel), axis=None) for channel in scan.array]
         return cls(
             spatial_dims=scan.spatial_dims,
             modality=scan.modality,
@@ -99,7 +98,7 @@ def _class(
     samples: list[NDArray[Any]],
 ) -> ClassFacts:
     voxels = int(sizes.sum())
-    values = [_inside(channel[box], mask) for channel in scan.array]
+    values = [values_inside(channel[box], mask) for channel in scan.array]
     darker = [np.searchsorted(all, np.median(mine)) / len(all) for mine, all in zip(values, samples, strict=True)]
     return ClassFacts(
         size=voxels * (scan.geometry.voxel_volume_ml if scan.spatial_dims == 3 else 1),
@@ -132,15 +131,3 @@ def _axes_by_patient(geometry: Geometry) -> list[int]:
     """The array's axes in the order left-right, posterior-anterior, inferior-superior, each to its nearest."""
     order: list[int] = np.argsort(nib.orientations.io_orientation(geometry.affine)[:, 0]).tolist()
     return order
-
-
-def _some(array: NDArray[Any]) -> NDArray[Any]:
-    """Evenly spaced along every axis, about `_ENOUGH_VOXELS` of them."""
-    step = max(1, int(np.ceil((array.size / _ENOUGH_VOXELS) ** (1 / array.ndim))))
-    return array[(slice(None, None, step),) * array.ndim]
-
-
-def _inside(channel: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
-    """The values of some of a mask's voxels, or of all where those are few."""
-    values: NDArray[Any] = _some(channel)[_some(mask)]
-    return values if values.size >= _FEW_VOXELS else channel[mask]
