@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 BUNDLES = {
     "retina": "retina_vessels_2d",
     "cells": "microscopy_cells_2d",
+    "cells_folds": "microscopy_cells_2d",
     "membranes": "em_membranes_2d",
     "glioma": "brain_lgg_2d",
     "ultrasound": "ultrasound_nerve_2d",
