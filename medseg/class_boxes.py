@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.ndimage import find_objects
 Box = tuple[slice, ...]
 
 _SLAB_VOXELS = 1 << 21  # what stays in a core's cache
-_FEW = 8  # classes are looked for one by one, each in a fortieth of the time that scipy takes for all
+_FEW = 8  # classes are looked for one by one, each in a thirtieth of the time that scipy takes for all
 
 
 def class_boxes(labels: NDArray[np.integer[Any]]) -> dict[int, Box]:
@@ -32,11 +32,18 @@ def class_boxes(labels: NDArray[np.integer[Any]]) -> dict[int, Box]:
     for start in range(0, len(whole), thickness):
         for value, (first, *others) in _boxes(whole[start : start + thickness]).items():
             box = (slice(first.start + start, first.stop + start), *others)
-            found[value] = box_around([found[value], box]) if value in found else box
+            found[value] = _around([found[value], box]) if value in found else box
     return {value: tuple(found[value][axis] for axis in np.argsort(order)) for value in sorted(found)}
 
 
-def box_around(boxes: Sequence[Box]) -> Box:
+def structure_box(labels: NDArray[np.integer[Any]], values: Iterable[int]) -> Box | None:
+    """The bounding box of some classes together; None where none of them is."""
+    boxes = class_boxes(labels)
+    mine = [boxes[value] for value in values if value in boxes]
+    return _around(mine) if mine else None
+
+
+def _around(boxes: Sequence[Box]) -> Box:
     """The smallest box that holds them all."""
     return tuple(slice(min(a.start for a in axis), max(a.stop for a in axis)) for axis in zip(*boxes, strict=True))
 

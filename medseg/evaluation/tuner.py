@@ -129,22 +129,24 @@ class Tuner(Evaluator):
         if self._measure == "dice":
             thresholds = self._for_dice(thresholds)
         tuned = Decision(thresholds)
-        better = np.mean(list(self._scores(tuned).values())) > np.mean(list(before.values()))
-        return tuned if better else Decision()
+        return tuned if self._mean_score(tuned) > np.mean(list(before.values())) else Decision()
 
     def _for_dice(self, thresholds: dict[str, float]) -> dict[str, float]:
         """The best of each class in turn, the others as they are by then."""
         for each in self._classes:
             trials = [thresholds | {each.name: value} for value in (thresholds[each.name], *_THRESHOLDS)]
-            scores = [np.mean(list(self._scores(Decision(trial)).values())) for trial in trials]
+            scores = [self._mean_score(Decision(trial)) for trial in trials]
             thresholds = trials[int(np.argmax(scores))]
         return thresholds
+
+    def _mean_score(self, decision: Decision) -> float:
+        return float(np.mean(list(self._scores(decision).values())))
 
     def _with_sizes(self, decision: Decision) -> Decision:
         sizes: dict[str, int] = {}
         for each in self._classes if self._sizes else ():
             trials = [Decision(decision.thresholds, sizes | {each.name: size}) for size in self._sizes]
-            scores = [self._mean_dice(trial, each.value) for trial in trials]
+            scores = [self._mean_dices(trial)[each.name] for trial in trials]
             best = self._sizes[int(np.argmax(scores))]
             if best > 1:
                 sizes[each.name] = best
@@ -153,7 +155,7 @@ class Tuner(Evaluator):
     def _scores(self, decision: Decision) -> dict[str, float]:
         """Of every class, the measure."""
         if self._measure == "dice":
-            return {each.name: self._mean_dice(decision, each.value) for each in self._classes}
+            return self._mean_dices(decision)
         totals: dict[str, list[Confusion]] = {}
         for seen in self._seen:
             labels = seen.decided(decision, self._classes)
@@ -162,9 +164,12 @@ class Tuner(Evaluator):
                 totals.setdefault(each.name, []).append(counts)
         return {name: float(np.nan_to_num(reduce(add, counts).f_score)) for name, counts in totals.items()}
 
-    def _mean_dice(self, decision: Decision, value: int) -> float:
-        scores = []
+    def _mean_dices(self, decision: Decision) -> dict[str, float]:
+        """Per class, over cases."""
+        scores: dict[str, list[float]] = {each.name: [] for each in self._classes}
         for seen in self._seen:
-            true, mine = seen.label == value, seen.decided(decision, self._classes) == value
-            scores.append(dice(true, mine) if true.any() or mine.any() else 1.0)
-        return float(np.mean(scores))
+            labels = seen.decided(decision, self._classes)
+            for each in self._classes:
+                true, mine = seen.label == each.value, labels == each.value
+                scores[each.name].append(dice(true, mine) if true.any() or mine.any() else 1.0)
+        return {name: float(np.mean(values)) for name, values in scores.items()}

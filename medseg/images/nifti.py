@@ -153,7 +153,8 @@ def _start(path: Path, size: int) -> bytes:
 def _read(files: _Files, header: Header, path: Path) -> tuple[NDArray[Any], Note | None, tuple[str, ...]]:
     """The voxels on file, the note in the header's extensions, and warnings."""
     size = files.voxels.stat().st_size
-    most = size * _MOST_DEFLATED if _is_gzipped(files.voxels) else size
+    is_gzipped = _is_gzipped(files.voxels)
+    most = size * _MOST_DEFLATED if is_gzipped else size
     if most < header.offset + header.nbytes:
         raise ImageError(
             f"{path}: truncated: its header tells of {header.nbytes} bytes of voxels ({_product(header.shape)}), "
@@ -161,7 +162,8 @@ def _read(files: _Files, header: Header, path: Path) -> tuple[NDArray[Any], Note
         )
     header_size = 540 if files.start[4:7] in (b"n+2", b"ni2") else 348
     try:
-        if (content := _inflated(files.voxels, header.offset + header.nbytes)) is not None:
+        content = _inflated(files.voxels, header.offset + header.nbytes) if is_gzipped else None
+        if content is not None:
             start, voxels, after = content[: header.offset].tobytes(), content[header.offset :], 0
         else:
             with _opened(files.voxels) as stream:
@@ -182,8 +184,6 @@ def _read(files: _Files, header: Header, path: Path) -> tuple[NDArray[Any], Note
 
 def _inflated(path: Path, size: int) -> NDArray[np.uint8] | None:
     """A gzipped file in half of zlib's time; None where it is not one stream of that size, whole and sound."""
-    if not _is_gzipped(path):
-        return None
     deflated = path.read_bytes()
     if int.from_bytes(deflated[-4:], "little") != size % 2**32:
         return None

@@ -82,11 +82,10 @@ class Budget:
         """
         if needed is None:
             return
-        windows = _ROOM * needed
-        peak = used_memory(self._device) + windows
+        more = _ROOM * needed
         if self._device.type == "cpu":
-            afterwards = _COUNTING * self._source_voxels
-            peak = used_memory(_CPU) + self._source_voxels + max(windows, afterwards) + self._beside
+            more = self._source_voxels + max(more, _COUNTING * self._source_voxels) + self._beside
+        peak = used_memory(self._device) + more
         if peak > _MORE * self._told:
             self._told = peak
             limit = _limit(self._device, self._given)

@@ -12,12 +12,12 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import SpatialCrop
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from medseg.bundle.metadata import label_classes
 from medseg.bundle.run import find_bundle
 from medseg.bundle.trained import trained
 from medseg.bundle.weights import load_weights
+from medseg.class_boxes import structure_box
 from medseg.device import pick_precision
 from medseg.errors import ConfigError
 from medseg.inference.budget import Budget
@@ -110,12 +110,12 @@ class Coarse:
             ImageError: if the scan is none for this bundle.
         """
         labels = self._segmenter.segmented(scan, self._segmenter.prepared(image.clone(), stages), stages).labels
-        found = find_objects(np.isin(labels, self._values).astype(np.uint8))
-        if not found:
+        found = structure_box(labels, self._values)
+        if found is None:
             return None
         margins = np.ceil(self._margin_mm / np.array(scan.geometry.spacing)).astype(int)
         margins[scan.spatial_dims :] = 0  # a picture's third axis
-        grown = (slice(each.start - more, each.stop + more) for each, more in zip(found[0], margins, strict=True))
+        grown = (slice(each.start - more, each.stop + more) for each, more in zip(found, margins, strict=True))
         return within(grown, labels.shape)
 
 

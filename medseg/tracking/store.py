@@ -158,9 +158,9 @@ class Store:
         """Make the run, in state RUNNING; after an error it may be called again, and makes no second one."""
         database = sqlite_file(self.uri)
         with alone_with(database):
-            if database is not None and not database.exists():
-                _make(database)
-            elif database is not None:
+            if database is not None:
+                if not database.exists():
+                    _make(database)
                 database.open("r+b").close()  # MLflow itself tries what it cannot open again and again, for 100 s
             self._client = MlflowClient(tracking_uri=self.uri)
             self._experiment_id = self._experiment_id or self._find_or_make_experiment()

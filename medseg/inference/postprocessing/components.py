@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from medseg.class_boxes import Box, box_around, class_boxes
+from medseg.class_boxes import Box, structure_box
 
 Labels = NDArray[np.integer[Any]]
 Values = tuple[int, ...]
@@ -220,9 +220,8 @@ def _slabs(array: NDArray[Any]) -> Iterator[Box]:
 
 def _box(labels: Labels, values: Values) -> Iterator[Box]:
     """The bounding box of a structure; none where it is not there."""
-    boxes = class_boxes(labels)
-    if mine := [boxes[value] for value in values if value in boxes]:
-        yield box_around(mine)
+    if (box := structure_box(labels, values)) is not None:
+        yield box
 
 
 def _grown(box: Box, by: Sequence[int], shape: Sequence[int]) -> Box:
