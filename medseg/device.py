@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -64,46 +63,6 @@ def cpu_computes_bf16() -> bool:
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
     """Autocast to `precision`; nothing for float32. MONAI's `amp=True` casts on CUDA only."""
     return torch.autocast(device.type, dtype=precision, enabled=precision is not torch.float32)
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that can still be taken on `device`; of a CPU, what neither the machine nor a container's limit forbids."""
-    if device.type == "cuda":
-        return (
-            torch.cuda.mem_get_info(device)[0]
-            + torch.cuda.memory_reserved(device)
-            - torch.cuda.memory_allocated(device)
-        )
-    free = [_machine_memory()]
-    for limit, used in _CONTAINER_MEMORY:
-        with suppress(OSError, ValueError):  # no such file, or "max": no limit
-            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
-    return max(0, min(free))
-
-
-def used_memory(device: torch.device) -> int:
-    """Bytes that this process holds on `device`."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    with suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    import resource  # not on Windows; the most so far, for want of what is held now
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _machine_memory() -> int:
-    with suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2  # no Linux: half of what there is
-
-
-_CONTAINER_MEMORY = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
 
 
 def plain_tensor(value: torch.Tensor, device: torch.device) -> torch.Tensor:

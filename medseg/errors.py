@@ -66,7 +66,7 @@ def one_line_errors() -> None:
         if mine is None:
             previous(kind, error, trace)
         else:
-            sys.stderr.write(f"medseg: error: {mine}\n")
+            sys.stderr.write(f"medseg: error: {on_one_line(str(mine))}\n")
 
     if getattr(previous, "_medseg", False):
         return

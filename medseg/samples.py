@@ -12,9 +12,14 @@ _FEW = 1000
 
 
 def evenly_spaced(array: NDArray[Any]) -> NDArray[Any]:
-    """A view of every so many-th voxel along every axis, of about a million voxels; of all where there are no more."""
-    step = max(1, int(np.ceil((array.size / _ENOUGH) ** (1 / array.ndim))))
-    return array[(slice(None, None, step),) * array.ndim]
+    """A view of every so many-th voxel along the spatial axes, of about a million values; of all if there are no more.
+
+    Args:
+        array: `(i, j, k)`, also with channels behind them, of which none is left out.
+    """
+    axes = min(3, array.ndim)
+    step = max(1, int(np.ceil((array.size / _ENOUGH) ** (1 / axes))))
+    return array[(slice(None, None, step),) * axes]
 
 
 def values_inside(array: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:

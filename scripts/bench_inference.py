@@ -66,7 +66,7 @@ from medseg.bundle.weights import load_weights, save_weights  # noqa: E402
 from medseg.cli import PREDICTS_WITH  # noqa: E402
 from medseg.data.dataset import load_labelled  # noqa: E402
 from medseg.data.phantom import make_phantom  # noqa: E402
-from medseg.device import autocast, pick_precision  # noqa: E402
+from medseg.device import autocast  # noqa: E402
 from medseg.inference import Decision, SlidingWindow  # noqa: E402
 from medseg.inference.prepared import Prepared  # noqa: E402
 from medseg.inference.restoring.drawing import Drawing  # noqa: E402
@@ -131,8 +131,7 @@ def ours(
 ) -> Segment:
     """The engine, piece by piece to labels as a prediction does it; `mode` is its `window`: `trained` or `auto`."""
     engine = SlidingWindow(window, batch, OVERLAP, "gaussian", window=mode, memory=memory)
-    how = {"backend": "auto", "device": CPU, "precision": pick_precision(CPU, precision)}
-    network = Prepared(network, images=1000, **how)
+    network = Prepared(network, backend="auto", device=CPU, precision=precision, images=1000)
 
     def segment(volume: torch.Tensor) -> torch.Tensor:
         drawing = Drawing(SourceGrid.itself(volume.shape[2:]), Decision(), ())

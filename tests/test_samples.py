@@ -23,3 +23,8 @@ def test_a_structure_that_lies_between_the_samples_is_taken_whole() -> None:
     assert values_inside(array, mask).tolist() == [5] * 100
     mask[:] = True
     assert values_inside(array, mask).size == evenly_spaced(array).size
+
+
+def test_no_channel_is_left_out() -> None:
+    photograph = np.zeros((2000, 1500, 1, 3), np.uint8)
+    assert evenly_spaced(photograph).shape == (667, 500, 1, 3)

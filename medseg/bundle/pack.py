@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from medseg.bundle.check import load_config
 from medseg.bundle.metadata import label_classes
-from medseg.bundle.trained import trained
+from medseg.bundle.trained import config_of_run, trained
 from medseg.bundle.weights import load_weights
 from medseg.errors import BundleError
 from medseg.files import replacing
@@ -27,7 +29,8 @@ _REQUIRED = (
 )
 _WEIGHTS = "models/model.pt"
 _OF_THE_WEIGHTS = ("models/decision.json", "models/fingerprint.json")
-_OF_THIS_MACHINE = ("dataset_dir", "output_dir", "tracking_uri", "pretrained")
+_OF_THIS_MACHINE = re.compile(r"(^|_)(dir|path|file|folder|uri)$|^pretrained$")  # ids and keys
+_A_PATH = re.compile(r"/|~|\\\\|file:|[A-Za-z]:[\\/]")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one bundle, one file: no time stamps
 
 
@@ -35,8 +38,8 @@ def pack(bundle: Path, output: Path, *, checkpoint: Path | None = None) -> list[
     """Write a bundle to the zip file `output` under its own name; unpacked, it runs with medseg installed.
 
     Weights of a run bring along the decision that was tuned for them, the fingerprint of what they were trained
-    on, and the config that they were trained with (as `config.yaml`, which `trained` looks for), without the ids
-    that name folders of this machine.
+    on, and the config that they were trained with (as `config.yaml`, which `trained` looks for), without what
+    names places of this machine.
 
     Args:
         bundle: its folder.
@@ -58,7 +61,7 @@ def pack(bundle: Path, output: Path, *, checkpoint: Path | None = None) -> list[
             files.pop(name, None)
             if (beside := checkpoint.with_name(Path(name).name)).is_file():
                 files[name] = beside
-        as_trained = _config_of_run(checkpoint)
+        as_trained = _config_to_share(checkpoint)
     for name in (*_REQUIRED, _WEIGHTS):
         if name not in files or not files[name].is_file():
             hint = "; train it and give --checkpoint OUTPUT_DIR/models/model.pt" if name == _WEIGHTS else ""
@@ -82,13 +85,21 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _config_of_run(checkpoint: Path) -> str | None:
-    path = checkpoint.resolve().parent.parent / "config.yaml"
-    if not path.is_file():
+def _config_to_share(checkpoint: Path) -> str | None:
+    path = config_of_run(checkpoint)
+    if path is None:
         return None
-    config = load_config(path)
-    config |= {id: None for id in _OF_THIS_MACHINE if id in config}
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(_without_places(load_config(path)), sort_keys=False, allow_unicode=True)
+
+
+def _without_places(value: Any, key: str = "") -> Any:
+    """A config's value with null for the places in it: a folder's name may tell of a patient, and is not there."""
+    if isinstance(value, dict):
+        return {each: _without_places(inner, str(each)) for each, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_places(each, key) for each in value]
+    is_text = isinstance(value, str) and not value.startswith(("$", "@", "%"))
+    return None if is_text and (_OF_THIS_MACHINE.search(key) or _A_PATH.match(value)) else value
 
 
 def _files(bundle: Path) -> Iterator[tuple[str, Path]]:

@@ -33,12 +33,17 @@ def trained(bundle_root: str, checkpoint: str | Sequence[str] | None = None) -> 
         raise BundleError(f"{own}: not found; a bundle needs it: is --bundle_root right?")
     if checkpoint is not None and not isinstance(checkpoint, str):
         checkpoint = checkpoint[0]
-    of_run = Path(checkpoint).parent.parent / "config.yaml" if checkpoint is not None else own
-    source = of_run if of_run.is_file() else own
+    source = (config_of_run(checkpoint) if checkpoint is not None else None) or own
     config = load_config(source)
     metadata = load_config(configs / "metadata.json")
     _check(config, metadata, source)
     return _parser(config, metadata, bundle_root)
+
+
+def config_of_run(checkpoint: str | Path) -> Path | None:
+    """The config that weights were trained with: `RUN/config.yaml` of `RUN/models/model.pt`; None if there is none."""
+    path = _folder_of(checkpoint) / "config.yaml"
+    return path if path.is_file() else None
 
 
 def trained_networks(checkpoints: Sequence[str], metadata: Mapping[str, Any]) -> list[Any]:
@@ -69,9 +74,9 @@ def trained_networks(checkpoints: Sequence[str], metadata: Mapping[str, Any]) ->
 
 def _beside(checkpoint: Path, metadata: Mapping[str, Any]) -> Any:
     """The config that weights were trained with; None if it is not there."""
-    folder = checkpoint.parent.parent
-    of_bundle, of_run = folder / "configs" / "train.yaml", folder / "config.yaml"
-    source = of_run if of_run.is_file() else of_bundle
+    folder = _folder_of(checkpoint)
+    of_bundle = folder / "configs" / "train.yaml"
+    source = config_of_run(checkpoint) or of_bundle
     if not source.is_file():
         return None
     config = load_config(source)
@@ -84,6 +89,11 @@ def _beside(checkpoint: Path, metadata: Mapping[str, Any]) -> Any:
         metadata = load_config(root / "configs" / "metadata.json")
     _check(config, metadata, source)
     return _parser(config, metadata, str(folder))
+
+
+def _folder_of(checkpoint: str | Path) -> Path:
+    """The run, or the bundle, whose weights these are."""
+    return Path(checkpoint).resolve().parent.parent
 
 
 def _parser(config: Mapping[str, Any], metadata: Mapping[str, Any], bundle_root: str) -> Any:

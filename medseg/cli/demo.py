@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 
 _BUNDLE = "phantom_ct_3d"
+_PARTS = ("phantom", "training", "evaluation", "prediction")
+_MARK = ".medseg-demo"  # in the folder of a demo
 _console = Console(soft_wrap=True, highlight=False)
 
 
@@ -29,6 +31,7 @@ def demo(
     from medseg.data.phantom import make_phantom
 
     quiet_libraries()
+    logging.getLogger("medseg").setLevel(logging.INFO)
     _clear(folder)
     bundle, dataset, run = find_bundle(_BUNDLE), folder / "phantom", folder / "training"
     weights = {"checkpoint": str(run / "models" / "model.pt")}
@@ -76,10 +79,21 @@ def _step(text: str) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier demo left, and nothing else."""
-    for name in ("phantom", "training", "evaluation", "prediction"):
+    """Remove what an earlier demo left, and nothing else.
+
+    Raises:
+        OutputError: if what is in the way is no demo's, or the folder cannot be written.
+    """
+    from medseg.errors import OutputError
+    from medseg.files import check_output_dir
+
+    there = [name for name in _PARTS if (folder / name).exists()]
+    if there and not (folder / _MARK).is_file():
+        raise OutputError(f"{folder / there[0]}: is there already, and no earlier demo made it; choose another folder")
+    check_output_dir(folder)
+    (folder / _MARK).touch()
+    for name in there:
         shutil.rmtree(folder / name, ignore_errors=True)
-    logging.getLogger("medseg").setLevel(logging.INFO)
 
 
 def _evaluator(workflow: Any) -> Any:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,6 @@ from medseg.data.datalist import Case
 from medseg.errors import DatasetError, ImageError
 from medseg.images import Image, LabelCoding, read_geometry, read_label, read_label_parts
 
-_INTEGER_TOLERANCE = 1e-3
 # A label of a large CT takes a gigabyte once decoded.
 _MOST_READERS = 8
 _HINT = "; is it a black and white mask? give the bundle a label_reader of the coding 'white'"
@@ -25,8 +25,8 @@ def check_cases(
 ) -> set[str]:
     """Read every label and every image's header, and raise when a case could not be trained on.
 
-    A label's values must be 0 (background) or a key of `class_names`; a float within 1e-3 of one
-    counts as it. Image and label must lie on one grid: same shape, corners within 1e-3 mm in RAS+.
+    A label's values must be 0 (background) or a key of `class_names`. Image and label must lie on one grid: same
+    shape, corners within 1e-3 mm in RAS+.
 
     Args:
         cases: as `find_cases` gives them.
@@ -96,15 +96,11 @@ def wrong_classes(label: Image, path: object, class_names: Mapping[int, str]) ->
     return None
 
 
-def unknown_values(label: NDArray[np.generic], known: set[int]) -> list[float]:
-    """The values of a label array, of any shape and number type, that are none of `known`, sorted."""
-    values = np.unique(label).astype(np.float64)
-    nearest = np.array(sorted(known), dtype=np.float64)
-    distance = np.abs(values[:, None] - nearest[None, :]).min(axis=1)
-    # Written as "not close" so that NaN counts as unknown.
-    return [float(value) for value in values[~(distance <= _INTEGER_TOLERANCE)]]
+def unknown_values(label: NDArray[np.integer[Any]], known: set[int]) -> list[int]:
+    """The values of a label map of any shape that are none of `known`, sorted."""
+    return sorted(set(np.unique(label).tolist()) - known)
 
 
-def _few(values: Sequence[float], *, limit: int = 5) -> str:
+def _few(values: Sequence[int], *, limit: int = 5) -> str:
     more = f" and {len(values) - limit} more" if len(values) > limit else ""
-    return ", ".join(f"{value:g}" for value in values[:limit]) + more
+    return ", ".join(f"{value}" for value in values[:limit]) + more

@@ -170,9 +170,8 @@ def _entries(cases: Sequence[Case]) -> list[Entry]:
 
 
 def _label_paths(case: Case) -> str | list[str]:
-    if case.label is not None and needs_grid(case.label):
-        return [str(case.label), str(case.images[0])]
-    return _paths(_labels(case))
+    labels = _labels(case)
+    return _paths([*labels, case.images[0]] if any(map(needs_grid, labels)) else labels)
 
 
 def _labels(case: Case) -> list[Path]:

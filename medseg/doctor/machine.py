@@ -6,7 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
+import torch
+
 from medseg.doctor.finding import Finding
+from medseg.memory import total_memory
 
 _GIB = 2**30
 _ENOUGH_MEMORY = 8 * _GIB  # a whole-body CT with some tens of classes fits
@@ -15,7 +18,7 @@ _ENOUGH_DISK = 5 * _GIB  # a few runs with their checkpoints fit
 
 def memory() -> Finding:
     """The processor's cores and memory."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    total = total_memory(torch.device("cpu"))
     value = f"{os.cpu_count()} cores, {total / _GIB:.0f} GiB"
     if total < _ENOUGH_MEMORY:
         return Finding("memory", value, "large scans may not fit: use a machine with 8 GiB or more")

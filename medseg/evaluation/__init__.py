@@ -5,9 +5,9 @@ from medseg.evaluation.evaluation import Evaluation
 from medseg.evaluation.evaluator import Evaluator
 from medseg.evaluation.measures import ImageDice, Measure, MembraneMeasures, PatientDice, PixelMeasures
 from medseg.evaluation.tuner import Tuner
-from medseg.inference import PREDICTOR_PARTS
+from medseg.inference import MODEL_PARTS
 
-_PARTS = PREDICTOR_PARTS | {
+_PARTS = MODEL_PARTS | {
     "tolerance_mm": "surface_tolerance_mm",
     "save_segmentations": "save_segmentations",
     "measures": "measures",

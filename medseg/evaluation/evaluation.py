@@ -44,26 +44,25 @@ class Evaluation:
         self._measures: dict[str, dict[str, Any]] = {}
 
     def add(
-        self, case: str, label: NDArray[Any], segmentation: NDArray[Any], *, spacing: Sequence[float]
+        self,
+        case: str,
+        label: NDArray[np.integer[Any]],
+        segmentation: NDArray[np.integer[Any]],
+        *,
+        spacing: Sequence[float],
+        voxel_ml: float | None = None,
     ) -> list[ClassScore]:
-        """Score one case: true and predicted class values on one grid, `spacing` in mm along each axis.
+        """Score one case: true and predicted class values on one grid; `spacing` and `voxel_ml` as of `score_case`.
 
         Raises:
             DatasetError: if the two differ in shape.
         """
         if label.shape != segmentation.shape:
             raise DatasetError(f"{case}: label {label.shape} and segmentation {segmentation.shape} differ in shape")
-        rounded = np.rint(label).astype(np.int64)  # labels stored as float may be off by a little
-        pairs = [(rounded, segmentation, self._class_names)]
-        pairs += [
-            (np.isin(rounded, values), np.isin(segmentation, values), {1: name})
-            for name, values in self._regions.items()
-        ]
-        scores = [
-            score
-            for true, mine, names in pairs
-            for score in score_case(true, mine, spacing=spacing, class_names=names, tolerance_mm=self._tolerance_mm)
-        ]
+        size: dict[str, Any] = {"spacing": spacing, "voxel_ml": voxel_ml, "tolerance_mm": self._tolerance_mm}
+        scores = score_case(label, segmentation, class_names=self._class_names, **size)
+        for name, values in self._regions.items():
+            scores += score_case(np.isin(label, values), np.isin(segmentation, values), class_names={1: name}, **size)
         self._scores[case] = scores
         return scores
 

@@ -64,6 +64,10 @@ class Evaluator(Predictor):
         tolerance_mm: float,
         save_segmentations: bool = False,
         precision: str = "auto",
+        backend: str = "auto",
+        ram: float | None = None,
+        vram: float | None = None,
+        coarse: str | Mapping[str, Any] | None = None,
         measures: Mapping[str, Measure] | None = None,
         label_reader: LabelReader | None = None,
         tracking: bool = False,
@@ -80,6 +84,10 @@ class Evaluator(Predictor):
             metadata=metadata,
             output_dir=output_dir,
             precision=precision,
+            backend=backend,
+            ram=ram,
+            vram=vram,
+            coarse=coarse,
         )
         self._regions = label_regions(metadata)
         self._structures = {name: (value,) for value, name in self.class_names.items()} | self._regions
@@ -92,7 +100,14 @@ class Evaluator(Predictor):
         self.make_probabilities = in_memory if self._measures else None
 
     def open_batch(self, entries: Sequence[Mapping[str, Any]]) -> Batch:
-        """The entries: an evaluation is one process's, from its beginning to its end."""
+        """The entries: an evaluation is one process's, from its beginning to its end.
+
+        Raises:
+            OutputError: if segmentations that are to be saved would take the place of scans or labels.
+        """
+        for entry in entries if self._save else ():
+            self.files.check_place_of(entry["image"])
+            self.files.check_place_of(entry["truth"])
         return Batch([entry["case"] for entry in entries])
 
     def case(self, entry: Mapping[str, Any], found: Segmented, stages: Stages) -> CaseRow:
@@ -107,8 +122,9 @@ class Evaluator(Predictor):
         if found.probabilities is not None:
             for measure in self._measures.values():
                 measure.update(compared)
-        spacing = found.scan.geometry.spacing
-        self.evaluation.add(compared.case, compared.label, compared.segmentation, spacing=spacing)
+        grid = found.scan.geometry
+        size: dict[str, Any] = {"spacing": grid.spacing, "voxel_ml": grid.voxel_volume_ml}
+        self.evaluation.add(compared.case, compared.label, compared.segmentation, **size)
         with stages("write"):
             if self._save:
                 self.files.write(entry, found, compared.label)
@@ -138,12 +154,11 @@ class Evaluator(Predictor):
             observer=observer,
         )
 
-    def _class_values(self, label: Image, path: str) -> NDArray[np.int64]:
+    def _class_values(self, label: Image, path: str) -> NDArray[np.integer[Any]]:
         problem = wrong_classes(label, path, self.class_names)
         if problem is not None:
             raise DatasetError(problem)
-        values: NDArray[np.int64] = np.rint(label.array).astype(np.int64)
-        return values
+        return label.array
 
     def _picture(self, compared: Compared, found: Segmented) -> None:
         mask = None if compared.mask is None else compared.mask[:, :, 0]

@@ -16,9 +16,9 @@ from medseg.images.dicom.rtstruct_read import is_rtstruct, structures_in
 from medseg.images.find import find_images
 from medseg.images.image import Image
 from medseg.images.read import read_geometry, split_series
+from medseg.samples import evenly_spaced
 
 _MOST_LABELS = 256  # more values than a label map has in practice (TotalSegmentator: 117)
-_ENOUGH_VALUES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,7 @@ def _looks_like_labels(image: Image, values: NDArray[Any]) -> bool:
 
 
 def _percentiles(array: NDArray[Any]) -> tuple[float, float]:
-    values = array.ravel(order="K")[:: max(1, array.size // _ENOUGH_VALUES)]
-    low, high = np.percentile(values, (1, 99))
+    low, high = np.percentile(evenly_spaced(array), (1, 99))
     return float(low), float(high)
 
 

@@ -24,6 +24,10 @@ from medseg.types import LabelClass
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ONE_AT_A_TIME = Lock()
+if hasattr(os, "register_at_fork"):  # a child must not begin while stderr leads nowhere, nor with a lock that is held
+    os.register_at_fork(
+        before=_ONE_AT_A_TIME.acquire, after_in_parent=_ONE_AT_A_TIME.release, after_in_child=_ONE_AT_A_TIME.release
+    )
 _IO = {NRRD: "NrrdImageIO", META_IMAGE: "MetaImageIO"}
 _SPACES = re.compile(r"(left|right)-(anterior|posterior)-superior(-time)?|[LR][AP]ST?", re.IGNORECASE)
 _UNITS_MM = {"mm": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "microns": 1e-3, "cm": 10.0, "m": 1000.0}
@@ -52,12 +56,15 @@ def read_itk(path: Path) -> Image:
     reader = _reader(path, header)
     geometry, warnings = _geometry(reader, header, path)
     try:
-        with _silent():
+        with _silent(header):
             image = reader.Execute()
     except RuntimeError as error:
         raise ImageError(f"{path}: truncated or damaged ({_reason(error)}); fetch or convert it again") from error
     array, spatial_dims = _voxels(image, path)
-    array, classes = _segments(array, header)
+    try:
+        array, classes = _segments(array, header)
+    except ValueError as error:
+        raise ImageError(f"{path}: a number of a segment cannot be read ({error}); mend its header") from error
     return Image(
         array=array,
         geometry=geometry,
@@ -103,8 +110,11 @@ def write_itk(path: Path | str, array: NDArray[Any], geometry: Geometry) -> None
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Nothing on stderr within: ITK's MetaIO writes there what is an error of ours already."""
+def _silent(header: TextHeader) -> Iterator[None]:
+    """Nothing on stderr within, of no thread: ITK's MetaIO writes there what is an error of ours already."""
+    if header.format != META_IMAGE:
+        yield
+        return
     with _ONE_AT_A_TIME, Path(os.devnull).open("wb") as nowhere:
         kept = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
@@ -126,7 +136,7 @@ def _reader(path: Path, header: TextHeader) -> Any:
     reader.SetImageIO(_IO[header.format])
     reader.SetFileName(str(path))
     try:
-        with _silent():
+        with _silent(header):
             reader.ReadImageInformation()
     except RuntimeError as error:
         raise ImageError(f"{path}: damaged header ({_reason(error)}); fetch or convert it again") from error

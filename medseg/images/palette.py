@@ -62,7 +62,7 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     reported as a warning. Areas of a colour that is no palette colour are an error, since a class is missing.
 
     Args:
-        image: grey or RGB of 8 bits; 16 bits are cut to 8.
+        image: grey or RGB of 8 bits; of 16 bits the upper 8 count, unless they are all 0.
         palette: the colours.
         tolerance: how far from its palette colour an area may be (0 to 441); about 96 for labels saved as JPEG.
 
@@ -126,9 +126,7 @@ def picture_from_labels(labels: NDArray[Any], *, palette: Palette) -> NDArray[np
 
 def _packed(image: Image) -> NDArray[np.int32]:
     """Colours as 0xRRGGBB, `(i, j, k)`."""
-    array = image.array
-    if array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
+    array = _eight_bits(image.array)
     if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
         raise ImageError(f"{image.path}: {array.dtype} from {array.min():g} to {array.max():g}; colours are 0 to 255")
     if array.ndim == 4 and array.shape[3] != 3:
@@ -136,6 +134,11 @@ def _packed(image: Image) -> NDArray[np.int32]:
     red, green, blue = (array[..., n] if array.ndim == 4 else array for n in range(3))
     packed: NDArray[np.int32] = (red.astype(np.int32) << 16) | (green.astype(np.int32) << 8) | blue
     return packed
+
+
+def _eight_bits(array: NDArray[Any]) -> NDArray[Any]:
+    """The upper 8 bits of 16, unless they are all 0: some write values of 8 bits into files of 16."""
+    return (array >> 8).astype(np.uint8) if array.dtype == np.uint16 and array.max(initial=0) > 255 else array
 
 
 def _unpacked(colour: int) -> Colour:
@@ -171,7 +174,7 @@ def _nearest(rgb: NDArray[np.float64], known: NDArray[np.float64]) -> tuple[NDAr
 
 def _check_mask(image: Image, array: NDArray[Any]) -> None:
     """Dark areas without any white, as of the values 0 and 7, are class values: not a mask that is all black."""
-    if array.dtype.kind not in "iu" or array.max(initial=0) >= (128 << 8 if array.dtype == np.uint16 else 128):
+    if array.dtype.kind not in "iu" or _eight_bits(array).max(initial=0) >= 128:
         return
     packed = _packed(replace(image, array=array))
     blocks = _counts(packed[_block_starts(packed)])

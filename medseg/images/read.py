@@ -125,9 +125,10 @@ def read_label_parts(
     """Read a label of several files, as where every lesion of an image has its own; the last wins.
 
     Raises:
-        ImageError: as `read_label`, and where one is of another shape.
+        ImageError: as `read_label`, and where one is on another grid than the first.
     """
-    first, *others = (read_label(path, grid=grid, coding=coding) for path in paths)
+    first = read_label(paths[0], grid=grid, coding=coding)
+    others = [read_label(path, grid=grid or first.geometry, coding=coding) for path in paths[1:]]
     if not others:
         return first
     array = first.array.astype(np.result_type(first.array, *(each.array for each in others)))

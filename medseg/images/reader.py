@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medseg.images.coding import LabelCoding
 from medseg.images.image import Image
-from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label, read_label_parts
+from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label_parts
 from medseg.types import LabelClass
 
 
@@ -71,8 +71,8 @@ class Reader(ImageReader):
     def _image(self, paths: Sequence[str]) -> Image:
         if len(paths) == 1:
             return read_image(paths[0], nan=self._nan)
-        if len(paths) == 2 and needs_grid(paths[0]):
-            return read_label(paths[0], grid=read_geometry(paths[1]))
+        if any(map(needs_grid, paths)):
+            return _label(paths)
         return read_channels(list(paths), nan=self._nan)
 
 
@@ -102,6 +102,12 @@ class LabelReader(Reader):
         self.coding = LabelCoding.of(coding, classes=classes, tolerance=tolerance)
 
     def _image(self, paths: Sequence[str]) -> Image:
-        if len(paths) == 2 and needs_grid(paths[0]):
-            return read_label(paths[0], grid=read_geometry(paths[1]))
-        return read_label_parts(paths, coding=self.coding)
+        return _label(paths, self.coding)
+
+
+def _label(paths: Sequence[str], coding: LabelCoding | None = None) -> Image:
+    """The label that the paths are parts of; the last is the image whose grid it lies on, where one needs that."""
+    if len(paths) == 1 or not any(map(needs_grid, paths)):
+        return read_label_parts(paths, coding=coding)
+    *parts, image = paths
+    return read_label_parts(parts, grid=read_geometry(image), coding=coding)

@@ -11,7 +11,7 @@ from medseg.inference.windows.overlap_tile import OverlapTile
 from medseg.inference.windows.slices import Slices
 from medseg.inference.windows.sliding_window import SlidingWindow
 
-PREDICTOR_PARTS = {
+MODEL_PARTS = {
     "device": "device",
     "dataset": "dataset",
     "network": "network_def",
@@ -21,23 +21,21 @@ PREDICTOR_PARTS = {
     "metadata": "_meta_",
     "output_dir": "output_dir",
     "precision": "precision",
-    "save_probabilities": "save_probabilities",
     "backend": "backend",
     "ram": "ram",
     "vram": "vram",
-    "resume": "resume",
-    "shard": "shard",
-    "engine": "engine",
+    "coarse": "coarse",
 }
+_BATCH_PARTS = {each: each for each in ("save_probabilities", "tolerances", "resume", "shard", "engine")}
 
-bundle_predictor = takes_parts(**PREDICTOR_PARTS, tolerances="tolerances", coarse="coarse")(Predictor)
+bundle_predictor = takes_parts(**MODEL_PARTS, **_BATCH_PARTS)(Predictor)
 bundle_inputs = takes_parts(path="input", metadata="_meta_")(find_inputs)
 bundle_postprocessing = takes_parts(preprocessing="preprocessing", checkpoint="checkpoint", metadata="_meta_")(
     to_source_grid
 )
 
 __all__ = [
-    "PREDICTOR_PARTS",
+    "MODEL_PARTS",
     "Decision",
     "Ensemble",
     "Mirrored",

@@ -7,8 +7,8 @@ import math
 
 import torch
 
-from medseg.device import free_memory, used_memory
 from medseg.errors import ConfigError, MedsegError
+from medseg.memory import free_memory, used_memory
 
 _log = logging.getLogger(__name__)
 _GB = 1e9
@@ -39,7 +39,6 @@ class Budget:
         self._ram = ram
         self._name, self._given = ("vram", vram) if device.type == "cuda" else ("ram", ram)
         self._beside = 0.0
-        self._source_voxels = 0
         self._told = 0.0
 
     def has_room_for(self, reading: float) -> bool:
@@ -62,7 +61,6 @@ class Budget:
         Raises:
             MedsegError: if nothing is left.
         """
-        self._source_voxels = source_voxels
         limit = _limit(self._device, self._given)
         needed: float = used_memory(self._device) + 4 * math.prod(image.shape)
         if self._device.type == "cpu":
@@ -74,17 +72,18 @@ class Budget:
             )
         return (limit - needed) / _ROOM
 
-    def tell(self, needed: float | None) -> None:
+    def tell(self, needed: float | None, source_voxels: int) -> None:
         """Log what is forecast to be held at most, if it is more than was told before.
 
         Args:
             needed: by windows and their logits; None where that is not known.
+            source_voxels: of the scan.
         """
         if needed is None:
             return
         more = _ROOM * needed
         if self._device.type == "cpu":
-            more = self._source_voxels + max(more, _COUNTING * self._source_voxels) + self._beside
+            more = source_voxels + max(more, _COUNTING * source_voxels) + self._beside
         peak = used_memory(self._device) + more
         if peak > _MORE * self._told:
             self._told = peak

@@ -18,8 +18,8 @@ from medseg.bundle.run import find_bundle
 from medseg.bundle.trained import trained
 from medseg.bundle.weights import load_weights
 from medseg.class_boxes import structure_box
-from medseg.device import pick_precision
 from medseg.errors import ConfigError
+from medseg.inference.batch.identity import model_identity
 from medseg.inference.budget import Budget
 from medseg.inference.prepared import Prepared
 from medseg.inference.restoring.drawing import MakeArray
@@ -41,7 +41,9 @@ class Coarse:
         checkpoint: its weights; None for those that come with the bundle.
         classes: of the bundle, that count; None for all of them.
         margin_mm: kept on every side of what was found.
-        device, precision, backend, budget: as of `Predictor`.
+        device, precision, backend: as of `Predictor`.
+        images: how many scans will come.
+        budget: of memory.
 
     Raises:
         BundleError: if there is no such bundle, or no weights.
@@ -58,6 +60,7 @@ class Coarse:
         device: torch.device,
         precision: str,
         backend: str,
+        images: int,
         budget: Budget,
     ) -> None:
         root = find_bundle(bundle)
@@ -72,22 +75,23 @@ class Coarse:
             raise ConfigError(f"coarse margin_mm {margin_mm}: expected 0 or more")
         self._margin_mm = margin_mm
         self._values = [known[name] for name in classes or known]
+        restoring = to_source_grid(parser.preprocessing, metadata=metadata, checkpoint=weights)
+        self._model = model_identity(metadata, network, restoring.settings)
         self._segmenter = Segmenter(
             parser.preprocessing,
-            Prepared(
-                network.to(device).eval(),
-                backend=backend,
-                device=device,
-                precision=pick_precision(device, precision),
-                images=1,
-            ),
+            Prepared(network.to(device).eval(), device=device, precision=precision, backend=backend, images=images),
             parser.inferer,
-            to_source_grid(parser.preprocessing, metadata=metadata, checkpoint=weights),
+            restoring,
             metadata=metadata,
             device=device,
             budget=budget,
             whose=f"the coarse bundle {bundle}",
         )
+
+    @property
+    def identity(self) -> str:
+        """What it is and where it looks, in words; equal ones show the same regions."""
+        return f"{self._model}, {self._values}, {self._margin_mm} mm"
 
     @classmethod
     def given(cls, value: Any, **how: Any) -> Coarse:

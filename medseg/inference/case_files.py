@@ -33,7 +33,7 @@ class CaseFiles:
         self._with_probabilities = with_probabilities
 
     def check_place_of(self, image: str | Sequence[str]) -> None:
-        """Refuse a folder that holds the scans: a label map has its scan's name and would take its place.
+        """Refuse a folder that holds the scans, or true labels: a label map has their name and would take their place.
 
         Raises:
             OutputError: naming the folder.
@@ -42,7 +42,7 @@ class CaseFiles:
         for path in [image] if isinstance(image, str) else image:
             place = split_series(path)[0].resolve()
             if folder in (place, place.parent) and not (place.is_dir() and place != folder):
-                raise OutputError(f"output_dir {self._folder}: holds the scans themselves; choose another folder")
+                raise OutputError(f"output_dir {self._folder}: holds {place.name} itself; choose another folder")
 
     def write(
         self,

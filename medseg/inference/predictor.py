@@ -19,7 +19,7 @@ from monai.inferers import Inferer
 from medseg.bundle.metadata import class_names, label_classes
 from medseg.bundle.trained import trained_networks
 from medseg.bundle.weights import load_weights
-from medseg.device import check_device, pick_precision
+from medseg.device import check_device
 from medseg.errors import ConfigError, MedsegError, OutputError, user_error_in
 from medseg.files import array_on_disk, check_output_dir
 from medseg.inference.batch.batch import Batch, SharedBatch
@@ -136,13 +136,8 @@ class Predictor(SupervisedEvaluator):
             load_weights(network, checkpoint)
         elif checkpoint is not None:
             network = Ensemble(network, checkpoint, trained_networks(checkpoint, metadata))
-        prepared = Prepared(
-            network.to(device).eval(),
-            backend=backend,
-            device=device,
-            precision=pick_precision(device, precision),
-            images=len(dataset),
-        )
+        how: dict[str, Any] = {"device": device, "precision": precision, "backend": backend, "images": len(dataset)}
+        prepared = Prepared(network.to(device).eval(), **how)
         super().__init__(
             device=device,
             val_data_loader=(),
@@ -164,14 +159,16 @@ class Predictor(SupervisedEvaluator):
         self._budget = Budget(device, ram, vram)
         model: dict[str, Any] = {"metadata": metadata, "device": device, "budget": self._budget}
         self._segmenter: Segments = Segmenter(dataset.transform, prepared, inferer, postprocessing, **model)
+        settings = postprocessing.settings
         if coarse is not None:
-            how: dict[str, Any] = {"device": device, "precision": precision, "backend": backend, "budget": self._budget}
-            self._segmenter = Cascade(Coarse.given(coarse, **how), self._segmenter)
+            finder = Coarse.given(coarse, budget=self._budget, **how)
+            self._segmenter = Cascade(finder, self._segmenter)
+            settings += finder.identity
+        self._model = model_identity(metadata, prepared, settings)
         self.files = CaseFiles(self.output_dir, metadata, with_probabilities=save_probabilities)
         self.make_probabilities: MakeArray | None = None
         if save_probabilities:
             self.make_probabilities = partial(array_on_disk, self.output_dir)
-        self._settings = repr((postprocessing.settings, coarse))
         self._resume, self._shard, self._engine = resume, Shard.parse(shard), engine
 
     def run(self) -> None:  # type: ignore[override]
@@ -204,7 +201,7 @@ class Predictor(SupervisedEvaluator):
             [entry["case"] for entry in entries],
             class_names=self.class_names,
             endings=ENDINGS,
-            model=model_identity(self._metadata, self.network, self._settings),
+            model=self._model,
             resume=self._resume,
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from medseg.device import pick_precision
 from medseg.inference.backends import prepare
 from medseg.inference.wrapped import Wrapped
 
@@ -21,15 +22,16 @@ class Prepared(Wrapped):
         device: to compute on.
         precision: see `medseg.device.pick_precision`.
         images: how many will come, which tells whether a long preparation pays.
+
+    Raises:
+        ConfigError: for a backend or a precision that there is not.
     """
 
-    def __init__(
-        self, inner: nn.Module, *, backend: str, device: torch.device, precision: torch.dtype, images: int
-    ) -> None:
+    def __init__(self, inner: nn.Module, *, backend: str, device: torch.device, precision: str, images: int) -> None:
         super().__init__(inner)
-        self.precision = precision
+        self.precision = pick_precision(device, precision)
         self._how: dict[str, Any] = {"backend": backend, "device": device, "precision": precision}
-        self._backends = prepare(inner, **self._how)
+        self._backends = prepare(inner, backend=backend, device=device, precision=self.precision)
         self._images = images
         self._windows = 1
 

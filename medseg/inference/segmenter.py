@@ -95,13 +95,13 @@ class Segmenter(Segments):
         self, scan: Scan, image: MetaTensor, stages: Stages, probabilities: MakeArray | None = None
     ) -> Segmented:
         """Windows through the network, and their logits to labels on the scan's grid, in turns."""
-        seen = plain_tensor(image, self._device)
+        seen, voxels = plain_tensor(image, self._device), math.prod(scan.geometry.shape)
         if hasattr(self._inferer, "memory"):
-            self._inferer.memory = self._budget.for_windows(seen, math.prod(scan.geometry.shape))
+            self._inferer.memory = self._budget.for_windows(seen, voxels)
         with stages("restore"), torch.inference_mode():
             with stages("network"):
                 pieces = pieces_of(self._inferer, seen, self._network)
-            self._budget.tell(getattr(self._inferer, "needed", None))
+            self._budget.tell(getattr(self._inferer, "needed", None), voxels)
             drawing = self._to_source_grid.draw(image, stages.each("network", pieces), probabilities=probabilities)
             labels = self._to_source_grid.finished(drawing.labels, scan.geometry.affine)
         kept = drawing.probabilities

@@ -51,6 +51,7 @@ def score_case(
     spacing: Sequence[float],
     class_names: Mapping[int, str],
     tolerance_mm: float,
+    voxel_ml: float | None = None,
 ) -> list[ClassScore]:
     """Compare a predicted label map with the true one on the same grid, for every class.
 
@@ -63,13 +64,16 @@ def score_case(
         spacing: mm between neighbours along each axis.
         class_names: value -> name of the classes to score.
         tolerance_mm: of the surface Dice.
+        voxel_ml: mL of a voxel; None for the product of the spacing, which is more than it where axes are oblique to
+            each other, as under a gantry's tilt.
 
     Raises:
         ValueError: if shapes or spacing do not fit.
     """
     if label.shape != segmentation.shape or len(spacing) != label.ndim:
         raise ValueError(f"label {label.shape}, segmentation {segmentation.shape} and spacing {spacing} do not fit")
-    voxel_ml = float(np.prod(spacing)) / 1000
+    if voxel_ml is None:
+        voxel_ml = float(np.prod(spacing)) / 1000
     diagonal_mm = float(np.linalg.norm(np.multiply(label.shape, spacing)))
     scores = []
     for value, name in class_names.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 
 from medseg.bundle.trained import trained
 from medseg.errors import ConfigError, MedsegError
+from medseg.memory import free_memory, total_memory
 from medseg.planning.gauges import Counted, Gauge, Measured
 from medseg.planning.steps import MODES, Mode, by, input_format, precision_of
 
@@ -108,7 +108,7 @@ def plan_memory(
     if any(not limit > 0 for limit in limits_gib):
         raise ConfigError(f"limit {min(limits_gib):g}: give a number of GiB above 0")
     number_format = precision_of(bundle, device, precision)
-    limits = tuple(round(limit * GIB) for limit in limits_gib) or (_free_on(device),)
+    limits = tuple(round(limit * GIB) for limit in limits_gib) or (_available(device),)
     found: list[Footprint] = []
     for mode in modes:
         counted = Counted(bundle, mode, number_format)
@@ -143,16 +143,14 @@ def parse_size(text: str, dims: int) -> Size:
     return size
 
 
+def _available(device: torch.device) -> int:
+    return free_memory(device) if device.type == "cuda" else total_memory(device)
+
+
 def _own_batch(bundle: Path) -> int:
     parser = trained(str(bundle))
     id = "train::trainer::batch_size"
     return int(parser.get_parsed_content(id)) if id in parser else 1
-
-
-def _free_on(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _next_fitting(size: Size, counted: Counted) -> Size:

@@ -106,10 +106,16 @@ def test_weights_of_a_run_bring_its_config_and_decision_but_no_folders(bundle: P
     weights = tmp_path / "run" / "models" / "model.pt"
     weights_of(bundle, weights)
     weights.with_name("decision.json").write_text("{}")
-    of_run = load_config(bundle / "configs" / "train.yaml") | {"dataset_dir": "/home/me/secret", "seed": 17}
+    of_run = load_config(bundle / "configs" / "train.yaml") | {
+        "dataset_dir": "/home/me/secret",
+        "folds": {"_target_": "medseg.data.Folds", "file": "../secret/splits_final.json"},
+        "notes": ["/home/secret", "~/secret", "C:\\secret", "file:///secret"],
+        "seed": 17,
+    }
     (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(of_run))
     pack(bundle, tmp_path / "out.zip", checkpoint=weights)
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.read("phantom_ct_3d/models/decision.json") == b"{}"
         config = archive.read("phantom_ct_3d/config.yaml").decode()
     assert "seed: 17" in config and "secret" not in config
+    assert yaml.safe_load(config)["network_def"] == of_run["network_def"]

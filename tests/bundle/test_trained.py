@@ -45,6 +45,15 @@ def test_config_of_the_run_beside_the_checkpoint_wins(bundle: Path, tmp_path: Pa
     assert parser["_meta_"]["name"] == "mine"
 
 
+def test_config_of_the_run_is_found_from_within_it(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = Path(run_of(tmp_path / "run", OWN | {"width": 9}))
+    weights.parent.mkdir()
+    monkeypatch.chdir(weights.parent)
+    assert trained(str(bundle), "model.pt").get_parsed_content("network_def").in_features == 9
+
+
 @pytest.mark.parametrize("given", ["none", "of the bundle", "of a run without a config"])
 def test_without_a_run_the_bundles_own_config_counts(bundle: Path, tmp_path: Path, given: str) -> None:
     checkpoint = {

@@ -27,6 +27,14 @@ def test_help_tells_what_a_command_does_and_shows_an_example(command: str) -> No
     assert "Example: medseg" in result.output
 
 
+def test_demo_leaves_folders_that_no_demo_made(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "mine.txt").touch()
+    done = medseg("demo", tmp_path)
+    assert done.returncode == 1 and "training: is there already, and no earlier demo made it" in done.stderr
+    assert (tmp_path / "training" / "mine.txt").is_file()
+
+
 def test_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).output == f"medseg {__version__}\n"
 

@@ -55,6 +55,16 @@ def test_a_segmentation_reaches_monai_on_the_grid_of_its_image(dataset: Path) ->
     np.testing.assert_allclose(data["label"].affine, data["image"].affine)
 
 
+def test_parts_beside_a_segmentation_are_joined_with_it(dataset: Path) -> None:
+    lesion = np.zeros(GRID.shape, np.uint8)
+    lesion[0, 0, 0] = 2
+    write_labels(dataset / "labels" / "case0_1.nii.gz", lesion, GRID)
+    (entry,) = (each for each in load_split(str(dataset), metadata=METADATA, fold=0).training + load_split(
+        str(dataset), metadata=METADATA, fold=0).validation if each["case"] == "case0")  # fmt: skip
+    load: Any = LoadImaged("label", reader="medseg.images.reader.Reader", ensure_channel_first=True)
+    np.testing.assert_array_equal(load(entry)["label"][0].numpy(), np.maximum(labels(), lesion))
+
+
 def test_the_truth_of_an_evaluation_is_the_segmentation_alone(dataset: Path) -> None:
     entry = load_labelled(str(dataset), metadata=METADATA, fold="all")[0]
     assert str(entry["truth"]).endswith("labels/case0.dcm") and "label" not in entry

@@ -14,7 +14,7 @@ from monai.transforms import LoadImaged
 from PIL import Image as Pillow
 
 from medseg.errors import ConfigError, ImageError, user_error_in
-from medseg.images import Geometry, LabelCoding, read_image, read_label, read_label_parts
+from medseg.images import Geometry, LabelCoding, read_image, read_label, read_label_parts, write_labels
 from medseg.images.image import Image
 from medseg.images.palette_table import Palette
 from medseg.images.reader import LabelReader, Reader
@@ -213,8 +213,24 @@ def test_part_with_values_beyond_a_byte_keeps_them(tmp_path: Path) -> None:
 
 def test_part_of_another_shape_is_named(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{n}.png", areas(*[1] * n)) for n in (1, 2)]
-    with pytest.raises(ImageError, match=r"2\.png: \(40, 20, 1\), but .*1\.png has \(20, 20, 1\)"):
+    with pytest.raises(
+        ImageError, match=r"2\.png: not on the grid of its image: shape \(40, 20, 1\) against \(20, 20, 1\)"
+    ):
         read_label_parts(paths)
+
+
+def test_parts_lie_on_one_grid_or_are_named_and_are_turned_where_they_may(tmp_path: Path) -> None:
+    grid, label = Geometry((4, 5, 6), np.eye(4)), np.zeros((4, 5, 6), np.uint8)
+    label[1, 2, 3] = 1
+    write_labels(tmp_path / "a.nii.gz", np.zeros_like(label), grid)
+    write_labels(tmp_path / "moved.nii.gz", label, Geometry(grid.shape, np.eye(4) + 50 * np.eye(4, k=3)))
+    with pytest.raises(ImageError, match=r"moved\.nii\.gz: not on the grid"):
+        read_label_parts([tmp_path / "a.nii.gz", tmp_path / "moved.nii.gz"])
+    mirrored = np.diag([-1.0, 1, 1, 1])
+    mirrored[0, 3] = 3
+    write_labels(tmp_path / "turned.nii.gz", label[::-1], Geometry(grid.shape, mirrored))
+    joined = read_label_parts([tmp_path / "a.nii.gz", tmp_path / "turned.nii.gz"])
+    np.testing.assert_array_equal(joined.array, label)
 
 
 def test_labels_reach_monai_as_classes(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import SimpleITK as sitk
 
 from medseg.errors import ImageError, OutputError
 from medseg.images import Geometry, read_geometry, read_image, write_labels, write_volume
-from medseg.images.itk import is_itk, read_itk, write_itk
+from medseg.images.itk import _ONE_AT_A_TIME, is_itk, read_itk, write_itk
 from medseg.types import LabelClass
 
 GRID = Geometry((4, 3, 2), np.array([[2.0, 0, 0, 10], [0, 3, 0, 20], [0, 0, 4, 30], [0, 0, 0, 1]]))
@@ -179,6 +181,30 @@ def test_voxels_in_a_list_of_files_are_read_and_each_is_checked(tmp_path: Path) 
         read_image(path)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of forking beside threads: what is tested
+def test_child_that_is_forked_during_reading_reads_and_has_its_stderr(tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.mha", np.zeros((64, 64, 64), np.int16), Geometry((64, 64, 64), np.eye(4)))
+    stop = Event()
+
+    def read_on() -> None:
+        while not stop.is_set():
+            read_image(tmp_path / "a.mha")
+
+    reading, stderr = Thread(target=read_on), os.fstat(2)
+    reading.start()
+    try:
+        for _ in range(30):
+            child = os.fork()
+            if child == 0:
+                right = os.path.samestat(os.fstat(2), stderr) and _ONE_AT_A_TIME.acquire(timeout=5)
+                os._exit(0 if right else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        reading.join()
+
+
 def test_names_beyond_ascii(tmp_path: Path) -> None:
     path = tmp_path / "Schädel größer 肺" / "Übersicht.nrrd"
     write_volume(path, VOXELS, GRID)
@@ -213,6 +239,14 @@ def test_segments_of_3d_slicer_are_classes(tmp_path: Path) -> None:
     image = read_image(nrrd(tmp_path / "a.seg.nrrd", *SEGMENTS[:5], *lines, voxels=labels.tobytes(order="F")))
     assert image.classes == (LabelClass(1, "Left kidney", (255, 128, 0)),)
     np.testing.assert_array_equal(image.array, labels)
+
+
+@pytest.mark.parametrize("line", ["Segment0_LabelValue:=1.0", "Segment0_Color:=1 red 0"])
+def test_segment_whose_number_is_none_is_named(tmp_path: Path, line: str) -> None:
+    segments = [each for each in SEGMENTS[:5] if not each.startswith(line.split(":=")[0])]
+    lines = "space directions: (2,0,0) (0,3,0) (0,0,4)", "space origin: (0,0,0)", line
+    with pytest.raises(ImageError, match=r"a\.seg\.nrrd: a number of a segment cannot be read"):
+        read_image(nrrd(tmp_path / "a.seg.nrrd", *segments, *lines))
 
 
 def test_overlapping_segments_are_a_channel_each(tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ def test_auto_takes_openvino_where_it_pays(
 
 @needs_openvino
 def test_an_image_is_computed_by_the_same_backend_whatever_came_before_it() -> None:
-    network = Prepared(hippocampus_dynunet().eval(), backend="auto", device=CPU, precision=torch.bfloat16, images=1000)
+    network = Prepared(hippocampus_dynunet().eval(), backend="auto", device=CPU, precision="bf16", images=1000)
     small, large = torch.randn(1, 1, 32, 32, 32), torch.randn(1, 1, 64, 64, 64)
     inferer = SlidingWindow((32, 32, 32), overlap=0.75)
     alone = inferer(small, network).clone()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -334,9 +335,21 @@ def test_failure_that_nobody_foresaw_is_one_cases_alone(
 def test_scans_are_not_overwritten_by_their_segmentations(predict: Predict, phantom: Path) -> None:
     scans = phantom / "images"
     before = {path.name: path.read_bytes() for path in scans.iterdir()}
-    with pytest.raises(OutputError, match="holds the scans themselves"):
+    with pytest.raises(OutputError, match=r"holds case_00\d.nii.gz itself"):
         predict(scans, output_dir=str(scans))
     assert {path.name: path.read_bytes() for path in scans.iterdir()} == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_files_that_no_prediction_made_are_not_overwritten(
+    predict: Predict, phantom: Path, tmp_path: Path, resume: bool
+) -> None:
+    folder = shutil.copytree(phantom / "labels", tmp_path / "labels")
+    with pytest.raises(OutputError, match=r"case_001\.nii\.gz: is there already, and no results\.csv beside it"):
+        predict(phantom / "images" / "case_001.nii.gz", output_dir=str(folder), resume=resume)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        path.name for path in (phantom / "labels").iterdir()
+    )
 
 
 @pytest.mark.parametrize(

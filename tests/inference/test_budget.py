@@ -10,18 +10,11 @@ import pytest
 import torch
 
 from medseg.bundle.run import run_bundle
-from medseg.device import free_memory, used_memory
 from medseg.errors import ConfigError, MedsegError
 from medseg.inference.budget import Budget
+from medseg.memory import used_memory
 
 CPU = torch.device("cpu")
-
-
-def test_memory_of_process_and_machine_is_seen() -> None:
-    before = used_memory(CPU)
-    held = torch.ones(50_000_000)
-    assert 1.8e8 < used_memory(CPU) - before < 2.5e8
-    assert held.numel() and free_memory(CPU) > 0
 
 
 def test_less_is_left_for_windows_of_larger_scans() -> None:
@@ -51,7 +44,7 @@ def test_what_will_be_held_is_told_and_again_when_it_is_more(caplog: pytest.LogC
     caplog.set_level(logging.INFO)
     budget = Budget(CPU, ram=100, vram=None)
     for needed in (None, 4e9, 3e9, 4.1e9, 9e9):
-        budget.tell(needed)
+        budget.tell(needed, 1000)
     peaks = [float(line.split("about ")[1].split(" GB")[0]) for line in caplog.messages]
     assert len(peaks) == 2 and peaks[0] == pytest.approx(5 + used_memory(CPU) / 1e9, abs=0.1)
     assert "of 100.0 GB (ram)" in caplog.text

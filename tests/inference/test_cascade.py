@@ -91,6 +91,7 @@ def test_region_is_the_box_of_the_classes_with_a_margin_within_the_scan(
         device=cpu,
         precision="fp32",
         backend="torch",
+        images=1,
         budget=Budget(cpu, None, None),
     )
     margin = np.ceil(MARGIN_MM / np.array(known.geometry.spacing))

@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Flipd, LoadImaged
 from numpy.typing import NDArray
 
-from medseg.errors import BundleError
+from medseg.errors import BundleError, MedsegError
 from medseg.images.reader import Reader
 from medseg.inference import Decision, to_source_grid
 from medseg.inference.restoring.decision import decision_beside
@@ -83,6 +83,14 @@ def test_part_by_part_priorities_count_as_on_the_whole(seed: int) -> None:
     drawing = Drawing(SourceGrid.itself((6, 5, 4)), decision, CLASSES)
     drawing.add(Piece.whole(logits))
     assert np.array_equal(drawing.labels, decision.labels(logits.softmax(dim=0).numpy(), CLASSES))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_network_that_gives_no_numbers_is_told(value: float) -> None:
+    logits = torch.zeros(3, 6, 5, 4)
+    logits[1, 2, 3, 0] = value
+    with pytest.raises(MedsegError, match="the network gives NaN or infinity; use --precision fp32"):
+        Drawing(SourceGrid.itself((6, 5, 4)), Decision(), CLASSES).add(Piece.whole(logits))
 
 
 def test_any_part_of_an_image_is_decided_as_within_the_whole() -> None:

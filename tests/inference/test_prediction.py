@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pydicom
 import pytest
 
 from medseg.bundle.run import run_bundle
-from medseg.errors import MedsegError
+from medseg.errors import MedsegError, OutputError
 from medseg.images import read_geometry, read_image, read_label, write_volume
+from medseg.inference.cascade import Coarse
 
 Predict = Callable[..., Any]
 
@@ -171,6 +173,34 @@ def test_evaluation_equals_the_scores_of_the_written_files(tiny_bundle: Path, ph
     assert summary["classes"]["liver"]["dice"]["mean"] == pytest.approx(np.mean([x for x in livers if x is not None]))
     with (tmp_path / "cases.csv").open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 6
+
+
+def test_labels_are_not_overwritten_by_what_is_measured_against_them(
+    tiny_bundle: Path, phantom: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(phantom, tmp_path, dirs_exist_ok=True)
+    before = (tmp_path / "labels" / "case_001.nii.gz").read_bytes()
+    overrides = {
+        "dataset_dir": str(tmp_path),
+        "output_dir": str(tmp_path / "labels"),
+        "fold": "all",
+        "save_segmentations": True,
+        "tracked": False,
+    }
+    with pytest.raises(OutputError, match=r"labels: holds case_00\d.nii.gz itself; choose another folder"):
+        run_bundle(tiny_bundle, "evaluate.yaml", overrides=overrides)
+    assert (tmp_path / "labels" / "case_001.nii.gz").read_bytes() == before
+
+
+def test_cascade_is_measured_as_it_predicts(
+    tiny_bundle: Path, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Coarse, "region", lambda *_: (slice(20, 21), slice(10, 11), slice(5, 6)))
+    overrides = {"dataset_dir": str(phantom), "output_dir": str(tmp_path), "max_cases": 1, "tracked": False}
+    given = overrides | {"coarse": str(tiny_bundle), "save_segmentations": True}
+    run_bundle(tiny_bundle, "evaluate.yaml", overrides=given)
+    (found,) = tmp_path.glob("case_*.nii.gz")
+    assert np.count_nonzero(read_image(found).array) <= 1
 
 
 def test_evaluation_takes_the_validation_cases_of_the_fold(tiny_bundle: Path, phantom: Path, tmp_path: Path) -> None:

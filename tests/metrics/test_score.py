@@ -80,3 +80,8 @@ def test_monai_still_lets_a_miss_drop_out_of_the_mean() -> None:
     true, empty = torch.from_numpy(box(1) == 1)[None, None].float(), torch.zeros(1, 1, 8, 8, 8)
     distance = compute_hausdorff_distance(empty, true, include_background=True, percentile=95)
     assert not torch.isfinite(distance).any()
+
+
+def test_volumes_are_those_of_the_voxels_where_axes_are_oblique() -> None:
+    (liver,) = score_case(box(1), box(1), spacing=(1, 1, 1), class_names={1: "liver"}, tolerance_mm=1, voxel_ml=0.5)
+    assert liver.label_ml == liver.segmentation_ml == pytest.approx(0.5 * 64)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
 _lock = Lock()
+if hasattr(os, "register_at_fork"):  # a child must not begin with a lock that another thread holds
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _within: list[
     object
 ] = []  # Python's filters are one for all threads: the first one in sets them, the last one out resets

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from medseg.errors import OutputError
 from medseg.files import PART
-from medseg.inference.batch.results import HIDDEN, Results
+from medseg.inference.batch.results import FILE_NAME, HIDDEN, Results
 from medseg.inference.batch.rows import CaseRow
 
 
@@ -70,7 +70,8 @@ class SharedBatch(Batch):
             of all of them are taken out and they are done anew. Rows of other cases stay.
 
     Raises:
-        OutputError: from every method, if the folder cannot be written, or holds another bundle's results.
+        OutputError: from every method, if the folder cannot be written, or holds another bundle's results; at first
+            also if it holds files of these cases that no table tells of: they are somebody's, such as true labels.
     """
 
     def __init__(
@@ -87,11 +88,22 @@ class SharedBatch(Batch):
         self._folder = folder
         self._endings = endings
         self._model = model
+        strangers = self._files_there()  # before the table, which another process may be making
+        if strangers and not (folder / FILE_NAME).exists():
+            raise OutputError(
+                f"{strangers[0]}: is there already, and no {FILE_NAME} beside it tells that a prediction made it; "
+                "choose another output_dir"
+            )
         self._results = Results(folder, class_names)
         known = self._results.rows()
         mine = [known[case] for case in cases if case in known]
         self._results.drop(row for row in mine if not (resume and self._results.is_complete(row, model)))
         self._clear_up()
+
+    def _files_there(self) -> list[Path]:
+        files = set(self._folder.iterdir())
+        mine = (self._folder / (case + ending) for case in self.cases for ending in self._endings)
+        return [file for file in mine if file in files]
 
     def known(self) -> Mapping[str, CaseRow]:
         """Case -> row, of all in the folder."""

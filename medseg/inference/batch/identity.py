@@ -15,7 +15,7 @@ def model_identity(metadata: Mapping[str, Any], network: torch.nn.Module, settin
     Args:
         metadata: of the bundle.
         network: with its weights.
-        settings: whatever else makes other labels of the same scan.
+        settings: what else makes other labels of the same scan: thresholds, postprocessing, a cascade's first model.
     """
     digest = hashlib.sha256(settings.encode())
     for name, tensor in network.state_dict().items():

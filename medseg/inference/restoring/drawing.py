@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medseg.errors import MedsegError
 from medseg.inference.restoring.decision import Decision
 from medseg.inference.restoring.source_grid import SourceGrid, Wanted
 from medseg.inference.windows.pieces import Piece
@@ -52,7 +53,13 @@ class Drawing:
         self.probabilities = None if probabilities is None else probabilities((*grid.shape, 1 + len(classes)))
 
     def add(self, piece: Piece) -> None:
-        """Draw what a piece answers for."""
+        """Draw what a piece answers for.
+
+        Raises:
+            MedsegError: if the network said something that is no number.
+        """
+        if not torch.isfinite(piece.logits.amax()):  # NaN is the largest of all
+            raise MedsegError("the network gives NaN or infinity; use --precision fp32, or train it anew")
         for box, logits in self._grid.restored(piece, self._wanted(piece)):
             labels = self._decision.winners(logits, self._classes)
             self.labels[box] = labels.cpu().numpy()

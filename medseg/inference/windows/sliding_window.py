@@ -12,13 +12,13 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import ensure_tuple_rep, fall_back_tuple
 from torch import nn
 
-from medseg.device import free_memory
 from medseg.errors import ConfigError
 from medseg.inference.windows.boxes import Box, all_channels, box_at, seen_from, within
 from medseg.inference.windows.forecast import Forecast
 from medseg.inference.windows.grid import WindowGrid, padded
 from medseg.inference.windows.pieces import Piece, joined
 from medseg.inference.windows.tiles import Tiling
+from medseg.memory import free_memory
 
 _log = logging.getLogger(__name__)
 _WINDOWS = ("trained", "auto", "largest")
