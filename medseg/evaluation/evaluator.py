@@ -99,15 +99,14 @@ class Evaluator(Predictor):
         self._differences: list[Path] = []
         self.make_probabilities = in_memory if self._measures else None
 
-    def open_batch(self, entries: Sequence[Mapping[str, Any]]) -> Batch:
-        """The entries: an evaluation is one process's, from its beginning to its end.
-
-        Raises:
-            OutputError: if segmentations that are to be saved would take the place of scans or labels.
-        """
-        for entry in entries if self._save else ():
-            self.files.check_place_of(entry["image"])
+    def check_entry(self, entry: Mapping[str, Any]) -> None:
+        """As of `Predictor`, for segmentations that are to be saved; they must not take the place of labels either."""
+        if self._save:
+            super().check_entry(entry)
             self.files.check_place_of(entry["truth"])
+
+    def open_batch(self, entries: Sequence[Mapping[str, Any]]) -> Batch:
+        """The entries: an evaluation is one process's, from its beginning to its end."""
         return Batch([entry["case"] for entry in entries])
 
     def case(self, entry: Mapping[str, Any], found: Segmented, stages: Stages) -> CaseRow:

@@ -76,7 +76,7 @@ class Coarse:
         self._margin_mm = margin_mm
         self._values = [known[name] for name in classes or known]
         restoring = to_source_grid(parser.preprocessing, metadata=metadata, checkpoint=weights)
-        self._model = model_identity(metadata, network, restoring.settings)
+        self._model = model_identity(metadata, network, parser.preprocessing, parser.inferer, restoring.settings)
         self._segmenter = Segmenter(
             parser.preprocessing,
             Prepared(network.to(device).eval(), device=device, precision=precision, backend=backend, images=images),

@@ -9,13 +9,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from medseg.bundle.metadata import class_colours, class_names, label_classes, painted_classes
-from medseg.errors import OutputError
+from medseg.errors import ImageError, OutputError
 from medseg.files import together
 from medseg.images import split_series, write_dicom_seg, write_labels, write_volume
 from medseg.inference.scan import Segmented
 from medseg.pictures import Panel, contact_sheet, save
 
-ENDINGS = (".nii.gz", ".png", ".dcm", "_preview.png", "_probabilities.nii.gz")  # of all that is written of a case
+PROBABILITIES = "_probabilities.nii.gz"
+_PREVIEW = "_preview.png"
+ENDINGS = (".nii.gz", ".png", ".dcm", _PREVIEW, PROBABILITIES)  # of all that is written of a case
+_LONGEST = 255 - len(PROBABILITIES)  # bytes of a case's name: file systems allow 255 in all
 
 
 class CaseFiles:
@@ -31,6 +34,19 @@ class CaseFiles:
         self._folder = folder
         self._metadata = metadata
         self._with_probabilities = with_probabilities
+
+    def check_name(self, case: str) -> None:
+        """Refuse a case whose files could not be written, or would take the place of another one's.
+
+        Raises:
+            ImageError: telling what to do.
+        """
+        length = len(case.encode())
+        if length > _LONGEST:
+            raise ImageError(f"{case[:40]}...: its name has {length} bytes, over {_LONGEST}; rename the scan")
+        for ending in (_PREVIEW, PROBABILITIES):
+            if case.casefold().endswith(ending.partition(".")[0]):
+                raise ImageError(f"{case}: files of '{case.rpartition('_')[0]}' are called so; rename the scan")
 
     def check_place_of(self, image: str | Sequence[str]) -> None:
         """Refuse a folder that holds the scans, or true labels: a label map has their name and would take their place.
@@ -65,9 +81,9 @@ class CaseFiles:
         """
         name = entry["case"]
         with together(self._folder, name) as place:
-            self._preview(place(f"{name}_preview.png"), name, found, label)
+            self._preview(place(f"{name}{_PREVIEW}"), name, found, label)
             if self._with_probabilities and found.probabilities is not None:
-                write_volume(place(f"{name}_probabilities.nii.gz"), found.probabilities, found.scan.geometry)
+                write_volume(place(f"{name}{PROBABILITIES}"), found.probabilities, found.scan.geometry)
             if found.scan.format == "DICOM" and isinstance(entry["image"], str):
                 write_dicom_seg(
                     place(f"{name}.dcm"),

@@ -20,16 +20,16 @@ from medseg.bundle.metadata import class_names, label_classes
 from medseg.bundle.trained import trained_networks
 from medseg.bundle.weights import load_weights
 from medseg.device import check_device
-from medseg.errors import ConfigError, MedsegError, OutputError, user_error_in
+from medseg.errors import ConfigError, ImageError, MedsegError, OutputError, user_error_in
 from medseg.files import array_on_disk, check_output_dir
 from medseg.inference.batch.batch import Batch, SharedBatch
-from medseg.inference.batch.identity import model_identity
+from medseg.inference.batch.identity import input_identity, model_identity
 from medseg.inference.batch.progress import Progress
 from medseg.inference.batch.rows import CaseRow
 from medseg.inference.batch.shard import Shard
 from medseg.inference.budget import Budget
 from medseg.inference.cascade import Cascade, Coarse
-from medseg.inference.case_files import ENDINGS, CaseFiles
+from medseg.inference.case_files import ENDINGS, PROBABILITIES, CaseFiles
 from medseg.inference.ensemble import Ensemble
 from medseg.inference.pipeline import Pipeline
 from medseg.inference.prepared import Prepared
@@ -159,12 +159,12 @@ class Predictor(SupervisedEvaluator):
         self._budget = Budget(device, ram, vram)
         model: dict[str, Any] = {"metadata": metadata, "device": device, "budget": self._budget}
         self._segmenter: Segments = Segmenter(dataset.transform, prepared, inferer, postprocessing, **model)
-        settings = postprocessing.settings
+        settings = [dataset.transform, inferer, postprocessing.settings, tolerances]
         if coarse is not None:
             finder = Coarse.given(coarse, budget=self._budget, **how)
             self._segmenter = Cascade(finder, self._segmenter)
-            settings += finder.identity
-        self._model = model_identity(metadata, prepared, settings)
+            settings.append(finder.identity)
+        self._model = model_identity(metadata, prepared, *settings)
         self.files = CaseFiles(self.output_dir, metadata, with_probabilities=save_probabilities)
         self.make_probabilities: MakeArray | None = None
         if save_probabilities:
@@ -176,9 +176,14 @@ class Predictor(SupervisedEvaluator):
         if self._has_weights and self._fingerprint is None:
             _log.info("no fingerprint.json beside the weights: scans are not compared with what they were trained on")
         entries = self._shard.of(sorted(self.dataset.data, key=lambda entry: entry["case"]))
+        refused = [*self._refused(entries)]
         batch = self.open_batch(entries)
+        for row in refused:
+            batch.record(row)
         left = batch.missing()
-        with Progress(len(entries), done=len(entries) - len(left)) as progress:
+        with Progress(len(entries), done=len(entries) - len(left) - len(refused)) as progress:
+            for row in refused:
+                progress.told(row)
             while left:
                 self._pass(batch, [entry for entry in entries if entry["case"] in left], progress)
                 before, left = left, batch.missing()
@@ -192,16 +197,35 @@ class Predictor(SupervisedEvaluator):
         if failed:
             raise MedsegError(f"{len(failed)} of {len(entries)} cases failed; the first: {failed[0].error}")
 
+    def _refused(self, entries: Sequence[Mapping[str, Any]]) -> Iterator[CaseRow]:
+        for entry in entries:
+            try:
+                self.check_entry(entry)
+            except ImageError as error:
+                self.case_failed(entry, error)
+                yield CaseRow.failed(entry["case"], str(error), Stages().seconds)
+
+    def check_entry(self, entry: Mapping[str, Any]) -> None:
+        """Look at an entry before the first is segmented.
+
+        Raises:
+            ImageError: if its files could not be written beside the others', or it is not there.
+            OutputError: if they would take the place of the scan itself.
+        """
+        self.files.check_name(entry["case"])
+        self.files.check_place_of(entry["image"])
+
     def open_batch(self, entries: Sequence[Mapping[str, Any]]) -> Batch:
         """What the output folder knows of these entries."""
-        for entry in entries:
-            self.files.check_place_of(entry["image"])
+        images = {entry["case"]: entry["image"] for entry in entries}
         return SharedBatch(
             self.output_dir,
             [entry["case"] for entry in entries],
             class_names=self.class_names,
             endings=ENDINGS,
+            wanted=(PROBABILITIES,) if self.make_probabilities else (),
             model=self._model,
+            input_of=lambda case: input_identity(images[case]),
             resume=self._resume,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +23,7 @@ from medseg.errors import ConfigError, MedsegError, OutputError
 from medseg.files import together
 from medseg.inference.batch.batch import SharedBatch
 from medseg.inference.batch.cluster import Places
+from medseg.inference.batch.identity import input_identity
 from medseg.inference.batch.results import Results
 from medseg.inference.batch.rows import CaseRow
 from medseg.inference.batch.shard import Shard
@@ -36,8 +39,9 @@ def row_of(case: str, **others: Any) -> CaseRow:
     return CaseRow(case, SECONDS, **given | {"files": (f"{case}.nii.gz",), "model": "tiny"} | others)
 
 
-def batch_of(folder: Path, *cases: str, resume: bool = True, model: str = "tiny") -> SharedBatch:
-    return SharedBatch(folder, cases, class_names=CLASSES, endings=(".nii.gz",), model=model, resume=resume)
+def batch_of(folder: Path, *cases: str, resume: bool = True, model: str = "tiny", **others: Any) -> SharedBatch:
+    how: dict[str, Any] = {"class_names": CLASSES, "endings": (".nii.gz",), "input_of": lambda case: f"scan of {case}"}
+    return SharedBatch(folder, cases, model=model, resume=resume, **how | others)
 
 
 def complete(folder: Path, *cases: str, model: str = "tiny") -> None:
@@ -159,6 +163,33 @@ def test_failed_case_is_done_anew(tmp_path: Path) -> None:
 def test_case_of_another_model_is_done_anew(tmp_path: Path) -> None:
     complete(tmp_path, "a", model="older")
     assert batch_of(tmp_path, "a").missing() == {"a"}
+
+
+def test_case_of_another_input_is_done_anew(tmp_path: Path) -> None:
+    complete(tmp_path, "a", "b")
+    assert batch_of(tmp_path, "a", "b", input_of={"a": "scan of a", "b": "new"}.get).missing() == {"b"}
+
+
+def test_case_without_a_file_that_is_wanted_now_is_done_anew(tmp_path: Path) -> None:
+    complete(tmp_path, "a")
+    assert batch_of(tmp_path, "a", wanted=(".nii.gz",)).missing() == set()
+    assert batch_of(tmp_path, "a", wanted=(".dcm",)).missing() == {"a"}
+
+
+def test_input_is_told_by_its_files_and_not_by_their_place(tmp_path: Path) -> None:
+    for patient in "ab":
+        (tmp_path / patient / "dicom").mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / patient / "dicom" / f"{number}.dcm").write_text(f"{number}")
+            os.utime(tmp_path / patient / "dicom" / f"{number}.dcm", (1, 1))
+    first, second = (input_identity(str(tmp_path / patient / "dicom")) for patient in "ab")
+    assert first == second != ""
+    (tmp_path / "b" / "dicom" / "1.dcm").write_text("7")
+    os.utime(tmp_path / "b" / "dicom" / "1.dcm", (1, 1))
+    assert input_identity(str(tmp_path / "b" / "dicom")) != first
+    os.utime(tmp_path / "a" / "dicom" / "2.dcm", (9, 9))
+    assert input_identity(str(tmp_path / "a" / "dicom")) != first
+    assert input_identity(str(tmp_path / "nowhere")) == ""
 
 
 def test_without_resume_all_cases_are_done_anew_and_other_cases_rows_stay(tmp_path: Path) -> None:
@@ -288,11 +319,62 @@ def predict(tiny_bundle: Path, tmp_path: Path) -> Predict:
     return run
 
 
-def test_resumed_run_with_another_postprocessing_does_all_anew(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+def test_resumed_run_with_other_settings_does_all_anew(predict: Predict, phantom: Path) -> None:
     scan = phantom / "images" / "case_001.nii.gz"
     largest = {"postprocessing::steps": [{"largest": ["liver"]}]}
-    models = [predict(scan, resume=True, **each).rows[0].model for each in ({}, {}, largest, largest)]
-    assert models[0] == models[1] != models[2] == models[3]
+    mirrored = {"inferer": {"_target_": "medseg.inference.Mirrored", "inferer": "$@trained.inferer", "axes": [0]}}
+    each_twice = [settings for settings in ({}, largest, mirrored) for _ in range(2)]
+    models = [predict(scan, resume=True, **settings).rows[0].model for settings in each_twice]
+    assert models[::2] == models[1::2] and len(set(models)) == 3
+
+
+def test_resumed_cascade_with_another_coarse_model_does_all_anew(
+    predict: Predict, tiny_bundle: Path, phantom: Path, tmp_path: Path
+) -> None:
+    scan, weights = phantom / "images" / "case_001.nii.gz", tmp_path / "coarse" / "models" / "model.pt"
+    weights.parent.mkdir(parents=True)
+    shutil.copy(tiny_bundle / "models" / "model.pt", weights)
+    coarse = {"bundle": str(tiny_bundle), "checkpoint": str(weights)}
+    before = predict(scan, coarse=coarse).rows[0].model
+    changed = {name: 1.01 * tensor for name, tensor in torch.load(weights, weights_only=True).items()}
+    torch.save(changed, weights)
+    assert predict(scan, coarse=coarse, resume=True).rows[0].model != before
+
+
+def test_scan_of_the_same_name_from_elsewhere_is_no_complete_case(
+    predict: Predict, phantom: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    mine, other = phantom / "images" / "case_001.nii.gz", tmp_path / "other" / "case_001.nii.gz"
+    shutil.copy(phantom / "images" / "case_002.nii.gz", other)
+    before = predict(mine).rows[0]
+    assert predict(mine, resume=True).rows[0] == before
+    assert predict(other, resume=True).rows[0].voxels != before.voxels
+
+
+def test_names_that_cannot_be_written_and_scans_that_are_not_there_have_a_row_and_the_others_go_on(
+    predict: Predict, phantom: Path, tmp_path: Path
+) -> None:
+    scan = phantom / "images" / "case_001.nii.gz"
+    long, preview = tmp_path / f"{'n' * 240}.nii.gz", tmp_path / "case_001_preview.nii.gz"
+    for each in (long, preview):
+        shutil.copy(scan, each)
+    with pytest.raises(MedsegError, match="3 of 4 cases failed"):
+        predict(scan, long, preview, tmp_path / "nowhere.nii.gz")
+    with (tmp_path / "out" / "results.csv").open(newline="") as stream:
+        errors = {row["case"][:10]: row["error"] for row in csv.DictReader(stream)}
+    assert errors.keys() == {"case_001", "case_001_p", "n" * 10, "nowhere"} and not errors["case_001"]
+    assert "has 240 bytes, over 234; rename" in errors["n" * 10]
+    assert "files of 'case_001' are called so" in errors["case_001_p"]
+    assert "does not exist" in errors["nowhere"]
+
+
+def test_folder_in_the_place_of_a_result_is_named(predict: Predict, phantom: Path, tmp_path: Path) -> None:
+    scan = phantom / "images" / "case_001.nii.gz"
+    predict(scan)
+    (tmp_path / "out" / "case_001.dcm").mkdir()
+    with pytest.raises(OutputError, match=r"case_001\.dcm: cannot be removed \(.*\); choose another"):
+        predict(scan)
 
 
 def test_resumed_run_does_what_was_missing_alone(predict: Predict, phantom: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +65,9 @@ class SharedBatch(Batch):
         cases: of this process.
         class_names: label value -> class name.
         endings: of all files that a case may have: `NAME` and one of these. A case begins with none of them.
+        wanted: of the files that every case has to have.
         model: what segments them, as rows tell it.
+        input_of: what a case's input is, as rows tell it.
         resume: whether to leave out those that are complete (see `medseg.inference.batch.results`); without, the rows
             of all of them are taken out and they are done anew. Rows of other cases stay.
 
@@ -81,13 +83,18 @@ class SharedBatch(Batch):
         *,
         class_names: Mapping[int, str],
         endings: Sequence[str],
+        wanted: Sequence[str] = (),
         model: str,
+        input_of: Callable[[str], str],
         resume: bool,
     ) -> None:
         super().__init__(cases)
         self._folder = folder
         self._endings = endings
+        self._wanted = wanted
         self._model = model
+        self._input_of = input_of
+        self._inputs: dict[str, str] = {}  # of the cases that were claimed, as they were then
         strangers = self._files_there()  # before the table, which another process may be making
         if strangers and not (folder / FILE_NAME).exists():
             raise OutputError(
@@ -97,13 +104,18 @@ class SharedBatch(Batch):
         self._results = Results(folder, class_names)
         known = self._results.rows()
         mine = [known[case] for case in cases if case in known]
-        self._results.drop(row for row in mine if not (resume and self._results.is_complete(row, model)))
+        self._results.drop(row for row in mine if not (resume and self._is_complete(row)))
         self._clear_up()
 
     def _files_there(self) -> list[Path]:
         files = set(self._folder.iterdir())
         mine = (self._folder / (case + ending) for case in self.cases for ending in self._endings)
         return [file for file in mine if file in files]
+
+    def _is_complete(self, row: CaseRow) -> bool:
+        wanted = [row.case + ending for ending in self._wanted]
+        input = self._input_of(row.case)
+        return self._results.is_complete(row, model=self._model, input=input, wanted=wanted)
 
     def known(self) -> Mapping[str, CaseRow]:
         """Case -> row, of all in the folder."""
@@ -115,8 +127,8 @@ class SharedBatch(Batch):
         with self._lock(case) as free:
             mine = free and case not in self.known()
             if mine:
-                for ending in self._endings:
-                    (self._folder / f"{case}{ending}").unlink(missing_ok=True)
+                self._remove_files(case)
+                self._inputs[case] = self._input_of(case)
             yield mine
             if mine:  # of a process that died on another node
                 shutil.rmtree(self._folder / f"{PART}{case}", ignore_errors=True)
@@ -126,11 +138,19 @@ class SharedBatch(Batch):
 
     def record(self, row: CaseRow) -> None:
         """Write the row; when this returns it is on disk."""
-        self._results.append(replace(row, model=self._model))
+        self._results.append(replace(row, model=self._model, input=self._inputs.pop(row.case, "")))
 
     def close(self) -> None:
         """Write `results.json`."""
         self._results.write_json()
+
+    def _remove_files(self, case: str) -> None:
+        for ending in self._endings:
+            file = self._folder / f"{case}{ending}"
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{file}: cannot be removed ({error.strerror}); choose another output_dir") from error
 
     def _lock_of(self, case: str) -> Path:
         return self._folder / HIDDEN / f"{case}.claim"

@@ -3,8 +3,8 @@
 A case is complete when
 
 - the table has its row,
-- the row tells of no error, and was made by the same model, and
-- every file that the row names lies in the folder.
+- the row tells of no error, and is of the same model and the same input (see `identity`), and
+- every file that the row names lies in the folder, those that are wanted now among them.
 
 Nothing else counts, and this is the only place that says so. A row is one line, written after the case's files
 are whole and on disk (`medseg.files.together`), by one process at a time, and on disk itself before anybody goes
@@ -76,11 +76,11 @@ class Results:
                 self._last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
             return dict(self._rows)
 
-    def is_complete(self, row: CaseRow, model: str) -> bool:
-        """Whether the case that this is the row of is complete, as the module says."""
-        if row.error is not None or row.model != model or not row.files:
+    def is_complete(self, row: CaseRow, *, model: str, input: str, wanted: Iterable[str] = ()) -> bool:
+        """Whether the case that this is the row of is complete, as the module says; `wanted` are names of files."""
+        if row.error is not None or row.model != model or row.input != input or not row.files:
             return False
-        return all((self._folder / each).is_file() for each in row.files)
+        return set(wanted) <= set(row.files) and all((self._folder / each).is_file() for each in row.files)
 
     def append(self, row: CaseRow) -> None:
         """Write a row; when this returns it is on disk."""

@@ -21,7 +21,8 @@ class CaseRow:
     """One case: volume (mL) and voxels per class, seconds per stage, verdict; or the error that ended it.
 
     Texts are on one line. `warnings` is what the file's reader found odd; `confidence` is the mean probability of
-    what was segmented; `files` are the names of what was written, `model` tells what segmented the case.
+    what was segmented; `files` are the names of what was written, `model` tells what segmented the case, `input`
+    what scan it was (see `identity`).
     """
 
     case: str
@@ -34,6 +35,7 @@ class CaseRow:
     error: str | None = None
     files: Sequence[str] = ()
     model: str = ""
+    input: str = ""
 
     @classmethod
     def of(
@@ -88,6 +90,7 @@ class CaseRow:
             "error": self.error,
             "files": list(self.files),
             "model": self.model,
+            "input": self.input,
         }
 
     def as_record(self) -> dict[str, Any]:
@@ -100,8 +103,8 @@ class CaseRow:
         }
         for group in ("volume_ml", "voxels", "seconds"):
             record.update({f"{group}:{key}": value for key, value in self.as_dict()[group].items()})
-        texts = {"warnings": _BETWEEN.join(self.warnings), "error": self.error or "", "model": self.model}
-        return record | texts | {"files": _BETWEEN.join(self.files)}
+        texts = {name: _BETWEEN.join(getattr(self, name)) for name in ("warnings", "files")}
+        return {**record, **texts, "error": self.error or "", "model": self.model, "input": self.input}
 
     @classmethod
     def from_record(cls, record: Mapping[str, str]) -> CaseRow:
@@ -124,6 +127,7 @@ class CaseRow:
             error=record["error"] or None,
             files=_texts(record["files"]),
             model=record["model"],
+            input=record["input"],
         )
 
 
@@ -135,4 +139,4 @@ def columns(class_names: Sequence[str]) -> list[str]:
     """The columns of a table of rows: known before the first case, so that a row can be added at any time."""
     groups = {"volume_ml": class_names, "voxels": class_names, "seconds": STAGES}
     grouped = [f"{group}:{key}" for group, keys in groups.items() for key in keys]
-    return ["case", "verdict", "reasons", "confidence", *grouped, "warnings", "error", "files", "model"]
+    return ["case", "verdict", "reasons", "confidence", *grouped, "warnings", "error", "files", "model", "input"]
