@@ -4,9 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from medseg.bundle.trained import trained
 from medseg.bundle.weights import save_weights
 from medseg.errors import BundleError
+
+
+def load_published(network: torch.nn.Module, source: str) -> None:
+    """Load the published weights of a network into it.
+
+    Args:
+        network: of a kind that has some.
+        source: as its own `load_published` takes it: a file, or `hub`.
+
+    Raises:
+        BundleError: if the network has no published weights, or `source` cannot be had or does not fit.
+    """
+    load = getattr(network, "load_published", None)
+    if load is None:
+        raise BundleError(
+            f"'{source}': there are no published weights for this network, {type(network).__name__}; choose another "
+            "by a layer of the bundle, or leave them out"
+        )
+    load(source)
 
 
 def take_published(bundle: Path, source: str, target: Path | None = None) -> Path:
@@ -14,7 +35,7 @@ def take_published(bundle: Path, source: str, target: Path | None = None) -> Pat
 
     Args:
         bundle: its folder.
-        source: as `load_published` of the network takes it: a file, or `hub`.
+        source: a file, or `hub`.
         target: the file to write; None for the bundle's `models/model.pt`.
 
     Raises:
@@ -22,9 +43,7 @@ def take_published(bundle: Path, source: str, target: Path | None = None) -> Pat
         OutputError: if the file cannot be written.
     """
     network = trained(str(bundle)).get_parsed_content("network_def")
-    if not hasattr(network, "load_published"):
-        raise BundleError(f"{bundle}: there are no published weights for its network, {type(network).__name__}")
-    network.load_published(source)
+    load_published(network, source)
     path = target or bundle / "models" / "model.pt"
     save_weights(network, path)
     return path

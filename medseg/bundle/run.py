@@ -71,7 +71,7 @@ def run_bundle(
     """
     overrides = dict(overrides or {})
     own = bundle / "configs" / config
-    _check_before_merge(own, layers, overrides)
+    _check_before_merge(own, layers, overrides, run_id)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from monai.bundle import create_workflow
@@ -90,7 +90,7 @@ def run_bundle(
     return workflow
 
 
-def _check_before_merge(own: Path, layers: Sequence[Path], overrides: Mapping[str, Any]) -> None:
+def _check_before_merge(own: Path, layers: Sequence[Path], overrides: Mapping[str, Any], run_id: str) -> None:
     """Name what MONAI would stumble over while merging, before a bundle's own `check` can run."""
     from monai.bundle import ConfigParser
 
@@ -103,4 +103,6 @@ def _check_before_merge(own: Path, layers: Sequence[Path], overrides: Mapping[st
             except (KeyError, IndexError, ValueError, TypeError):
                 unknown = UnknownId(id, tuple(mine))
                 raise ConfigError(f"{where_given(id, layers)}; {unknown.nearest}") from None
+    if run_id not in merged:
+        raise ConfigError(f"{own}: has no '{run_id}'; this bundle is not made for it")
     compare(mine, merged.get(), layers)

@@ -6,12 +6,14 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from medseg.networks.alive import Alive, nothing_computed
 from medseg.planning.steps import Mode, Step, build_step
+
+_MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Gauge(Protocol):
@@ -65,6 +67,19 @@ class Counted:
                 self._step(batch, size)
             self._peaks[key] = self._alive.peak
         return self._peaks[key]
+
+    def candidates(self, size: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        """Sizes from this one up that the network may take.
+
+        One without padding says itself what it takes; of others the poolings, the windows and the smallest image are
+        not said anywhere, but powers of 2 divide what they take.
+        """
+        network: Any = self._step.network
+        if hasattr(network, "input_size") and hasattr(network, "margin"):
+            yield tuple(network.input_size(side - 2 * network.margin) for side in size)
+            return
+        for multiple in _MULTIPLES:
+            yield tuple(-(-side // multiple) * multiple for side in size)
 
     def fits(self, batch: int, size: Sequence[int], limit: int) -> bool:
         """Whether the tensors of a step are no more than `limit` bytes."""

@@ -18,7 +18,6 @@ from medseg.planning.steps import MODES, Mode, by, input_format, precision_of
 
 GIB = 2**30
 MOST = 4096  # images in a batch; nobody trains with more
-_MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128)
 _SIZE = re.compile(r"\d+(?:[xX]\d+)+")
 
 Size = tuple[int, ...]
@@ -154,26 +153,19 @@ def _own_batch(bundle: Path) -> int:
 
 
 def _next_fitting(size: Size, counted: Counted) -> Size:
-    """The size itself, or with every side up at the next multiple of the smallest power of 2 that the network takes.
-
-    Found by trying, for a network's poolings, its windows and its smallest image are not said anywhere.
-    """
+    """The first of the candidates that the network takes, found by trying."""
     tried: dict[Size, str] = {}
     logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)  # tells of each try that fails
-    for multiple in _MULTIPLES:
-        candidate = tuple(-(-side // multiple) * multiple for side in size)
-        if candidate in tried:
-            continue
+    for candidate in dict.fromkeys(counted.candidates(size)):
         try:
             counted.peak(1, candidate)
         except (MedsegError, RuntimeError, ValueError, AssertionError) as error:
             tried[candidate] = " ".join(str(error).split())[:200]
         else:
             return candidate
-    raise ConfigError(
-        f"size {by(size)}: this network does not take it, nor its sides at the next multiple of "
-        f"{', '.join(map(str, _MULTIPLES[1:]))}: {tried[size]}"
-    )
+    size, why = next(iter(tried.items()))
+    others = f", nor {' nor '.join(map(by, [*tried][1:]))}" if len(tried) > 1 else ""
+    raise ConfigError(f"size {by(size)}: this network does not take it{others}: {why}")
 
 
 def _footprint(gauge: Gauge, mode: Mode, asked: Size, size: Size, batch: int, limits: Sequence[int]) -> Footprint:

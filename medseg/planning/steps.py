@@ -113,7 +113,7 @@ class TrainingStep:
 
     def _loss_of(self, output: Any, label: torch.Tensor) -> torch.Tensor:
         heads = _heads(output, label.ndim)
-        check_whole(heads[0], label)
+        check_size(heads[0], label, self.network)
         loss: torch.Tensor
         if len(heads) == 1 and isinstance(output, torch.Tensor):
             loss = self._loss(heads[0].float(), label)
@@ -138,16 +138,17 @@ class InferenceStep:
         image = torch.zeros(batch, self._channels, *size, device=self._device)
         with torch.no_grad(), autocast(self._device, self._precision):
             output = self.network(image)
-        check_whole(_heads(output, image.ndim)[0], image)
+        check_size(_heads(output, image.ndim)[0], image, self.network)
 
 
-def check_whole(output: torch.Tensor, image: torch.Tensor) -> None:
-    """That the network gives as many pixels as it got.
+def check_size(output: torch.Tensor, image: torch.Tensor, network: torch.nn.Module) -> None:
+    """That the network gives as many pixels as it got, or all but the margin that it says it loses on every side.
 
     Raises:
         ConfigError: if it gives others.
     """
-    if output.shape[2:] != image.shape[2:]:
+    lost = 2 * int(getattr(network, "margin", 0))
+    if output.shape[2:] != torch.Size(side - lost for side in image.shape[2:]):
         raise ConfigError(f"image of {by(image.shape[2:])}: the network gives {by(output.shape[2:])} for it")
 
 

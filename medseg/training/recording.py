@@ -8,6 +8,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +34,7 @@ _EPOCH_METRICS = ("train_loss", "learning_rate", "epoch_seconds")
 class Recording:
     """Ignite handler of a `Trainer`: opens one MLflow run at the start, and closes it as what became of it.
 
-    On disk: `output_dir/config.yaml` (as it ran, layers and overrides merged) and
+    On disk: `output_dir/config.yaml` (as it ran, layers and overrides merged; with the first weights) and
     `output_dir/pictures/validation_epoch_NNNN.png` and `learning_curves.png`. In MLflow the same with local
     paths taken out, the parameters, metrics per epoch, tags, the list of installed packages, and the best
     weights with the fingerprint of what they were trained on.
@@ -69,7 +70,9 @@ class Recording:
         workflow = running_workflow()
         config = {k: v for k, v in workflow.parser.get().items() if k != "_meta_"} if workflow else {}
         config = {"bundle": str(self._metadata.get("name")), **config}  # which `bundle.trained` looks at
-        write_text(self._output_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        self._checkpoint.describe = partial(
+            write_text, self._output_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False)
+        )
         public = public_config(config)
         self._tracker = Tracker.start(
             experiment=self._experiment,

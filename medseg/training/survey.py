@@ -24,20 +24,17 @@ _MOST_CASES = 200
 
 
 class Survey:
-    """Writes the `Fingerprint` of the training cases beside the weights, from a thread, while its block runs.
+    """The `Fingerprint` of the training cases, taken in a thread while its block runs, and written beside the weights.
 
     The files are read by the bundle's own readers (the `LoadImaged` that its preprocessing begins with) and as they
     are: what the training makes of them, patches say, is not what users bring. Of many cases 200, evenly
-    spaced, are looked at, one at a time. Leaving the block waits for the file; leaving it by an error does not.
+    spaced, are looked at, one at a time. Leaving the block waits for it; leaving it by an error does not.
 
     Args:
         entries: `{"image": path or paths, "label": path or paths}` of the training cases.
         preprocessing: of the bundle.
         class_names: label value -> name.
         checkpoint: of the weights.
-
-    Attributes:
-        confidences: of the validation cases, by the best weights so far; to be set as they come.
     """
 
     def __init__(
@@ -52,7 +49,8 @@ class Survey:
         self._read = facts_reader(preprocessing, class_names)
         self._checkpoint = checkpoint
         self._fingerprint: Fingerprint | None = None
-        self.confidences: Sequence[float] = ()
+        self._confidences: Sequence[float] = ()
+        self._has_weights = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="survey", daemon=True)
 
@@ -66,8 +64,17 @@ class Survey:
         if error is not None:
             self._ended.set()
         self._thread.join()
-        if self._fingerprint is not None and self.confidences:
-            span = min(self.confidences), max(self.confidences)
+        if self._has_weights:
+            self._write()
+
+    def weights_saved(self, confidences: Sequence[float] = ()) -> None:
+        """To be told that there are weights, or better ones, which segment the validation cases so confidently."""
+        self._has_weights, self._confidences = True, list(confidences)
+        self._write()
+
+    def _write(self) -> None:
+        if self._fingerprint is not None:
+            span = (min(self._confidences), max(self._confidences)) if self._confidences else None
             replace(self._fingerprint, confidence=span).save(self._checkpoint)
 
     def _run(self) -> None:
@@ -79,7 +86,6 @@ class Survey:
                 facts.append(self._read(entry))
             if facts:
                 self._fingerprint = Fingerprint.of(facts)
-                self._fingerprint.save(self._checkpoint)
         except Exception as error:  # what is for later must not end a training
             _log.warning(f"no fingerprint of the training cases: {error}")
 

@@ -163,7 +163,7 @@ class Trainer(SupervisedTrainer):
             self.validator.add_event_handler(Events.COMPLETED, self._after_validation)
             self.add_event_handler(now_and_then, lambda _: self.validator.run(self.state.epoch))
         elif rank() == 0:
-            self.add_event_handler(now_and_then, self.checkpoint.save_unmeasured)
+            self.add_event_handler(now_and_then, self._save_unmeasured)
 
     def _averaged(self, network: torch.nn.Module, momentum: float) -> torch.nn.Module:
         """A copy of `network` that follows it slowly (Tarvainen and Valpola 2017)."""
@@ -225,7 +225,12 @@ class Trainer(SupervisedTrainer):
         if isinstance(self.lr_scheduler, ReduceLROnPlateau):
             self.lr_scheduler.step(validator.state.metrics[KEY_METRIC])
         if self._survey is not None and self.checkpoint.best_epoch == self.state.epoch:
-            self._survey.confidences = list(self.validator.confidences)
+            self._survey.weights_saved(self.validator.confidences)
+
+    def _save_unmeasured(self, _engine: Engine) -> None:
+        self.checkpoint.save_unmeasured(self)
+        if self._survey is not None:
+            self._survey.weights_saved()
 
     def result(self) -> dict[str, Any]:
         """What the run came to: best validation Dice (None without validation), its epoch, the weights' file."""

@@ -55,7 +55,7 @@ def test_weights_go_into_the_bundle_where_no_other_place_is_given(published: Pat
 
 
 def test_bundle_without_published_weights_is_told(published: Path, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"phantom_ct_3d: there are no published weights for its network, UNet$"):
+    with pytest.raises(BundleError, match=r"there are no published weights for this network, UNet; choose another"):
         take_published(find_bundle("phantom_ct_3d"), str(published), tmp_path / "model.pt")
     assert not (tmp_path / "model.pt").exists()
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +81,18 @@ def test_monai_verifies_metadata_and_network_without_a_network_connection(
         net_id="network_def", meta_file=metadata, config_file=str(bundle / "configs" / "inference.yaml"), device="cpu"
     )
     assert "data shape of network is verified with no error" in caplog.text
+
+
+def test_expressions_find_what_they_name_in_a_process_that_has_imported_nothing_else() -> None:
+    configs = [
+        path.read_text() for path in (*REPOSITORY.glob("bundles/*/configs/*.yaml"), *REPOSITORY.glob("configs/*"))
+    ]
+    expressions = [each for text in configs for each in re.findall(r"\$.*", text)]
+    names = sorted({name for each in expressions for name in re.findall(r"medseg(?:\.\w+)+", each)})
+    assert "medseg.bundle.trained" in names
+    lookups = "\n".join(["import medseg", *names])
+    done = subprocess.run([sys.executable, "-c", lookups], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @every_bundle

@@ -65,6 +65,14 @@ def test_table_tells_the_size_that_was_taken_and_how_it_was_found(run: Run) -> N
     assert "counted on the CPU" in out and "of 8" in out
 
 
+def test_network_without_padding_takes_the_sizes_that_it_says(run: Run) -> None:
+    out, _ = run("em_membranes_2d", "--size", "444x444", "--size", "512x512", "--device", "cpu", "--limit", 6, "--json")
+    steps = json.loads(out)["steps"]
+    assert {(step["mode"], tuple(step["computed_size"])) for step in steps} == {
+        (mode, (side, side)) for mode in ("training", "inference") for side in (444, 524)
+    }
+
+
 def test_without_a_limit_it_is_the_machines_memory(run: Run) -> None:
     out, _ = run(BUNDLE, "--size", "64x64", "--device", "cpu", "--mode", "inference", "--json")
     (step,) = json.loads(out)["steps"]

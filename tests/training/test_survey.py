@@ -27,8 +27,8 @@ LOAD = LoadImaged(keys=["image", "label"], reader="medseg.images.reader.Reader",
 def surveyed(folder: Path, weights: Path, *, copies: int = 1) -> Fingerprint | None:
     entries = [{"image": str(each.images[0]), "label": str(each.label)} for each in find_cases(folder)] * copies
     later = SpatialPadd(keys=["image", "label"], spatial_size=400)
-    with Survey(entries, Compose([LOAD, later]), class_names(METADATA), weights):
-        pass
+    with Survey(entries, Compose([LOAD, later]), class_names(METADATA), weights) as survey:
+        survey.weights_saved()
     return fingerprint_beside(weights, label_classes(METADATA))
 
 
@@ -63,9 +63,16 @@ def test_of_many_cases_two_hundred_are_looked_at(phantom: Path, tmp_path: Path) 
 def test_case_that_cannot_be_read_is_told_and_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "bad.nii.gz").write_bytes(b"no image")
     entry = {"image": str(tmp_path / "bad.nii.gz"), "label": str(tmp_path / "bad.nii.gz")}
-    with Survey([entry], Compose([LOAD]), {1: "liver"}, tmp_path / "model.pt"):
-        pass
+    with Survey([entry], Compose([LOAD]), {1: "liver"}, tmp_path / "model.pt") as survey:
+        survey.weights_saved()
     assert "no fingerprint of the training cases" in caplog.text
+    assert not (tmp_path / "fingerprint.json").exists()
+
+
+def test_without_weights_there_is_no_fingerprint(phantom: Path, tmp_path: Path) -> None:
+    entries = [{"image": str(each.images[0]), "label": str(each.label)} for each in find_cases(phantom)]
+    with Survey(entries, Compose([LOAD]), class_names(METADATA), tmp_path / "model.pt"):
+        pass
     assert not (tmp_path / "fingerprint.json").exists()
 
 

@@ -155,6 +155,25 @@ def test_without_validation_cases_the_last_weights_are_the_model(
     assert {file.path for file in files} == {"model/model.pt", "model/fingerprint.json"}
 
 
+def test_training_that_fails_leaves_an_earlier_one_whole(train_phantom: Train, tmp_path: Path) -> None:
+    train_phantom(tmp_path, max_epochs=1)
+    (tmp_path / "models" / "decision.json").write_text("{}")
+    files = [tmp_path / "config.yaml", *sorted((tmp_path / "models").iterdir())]
+    before = [path.read_bytes() for path in files]
+    with pytest.raises(MedsegError, match="the training loss is"):
+        train_phantom(tmp_path, seed=5, **{"optimizer::lr": 1e30, "train::trainer::gradient_clip": 1e30})
+    assert [path.read_bytes() for path in files] == before
+    assert sorted((tmp_path / "models").iterdir()) == files[1:]
+
+
+def test_weights_do_not_lie_beside_what_was_chosen_for_earlier_ones(train_phantom: Train, tmp_path: Path) -> None:
+    for seed in (4, 5):
+        train_phantom(tmp_path, max_epochs=1, seed=seed)
+        assert not (tmp_path / "models" / "decision.json").exists()
+        (tmp_path / "models" / "decision.json").write_text("{}")
+        assert yaml.safe_load((tmp_path / "config.yaml").read_text())["seed"] == seed
+
+
 @pytest.fixture
 def train_glioma(data_dir: Path, tracking_uri: str, tmp_path: Path) -> Train:
     """Train the bundle of MRI slices for one step, with overrides; gives the trainer."""
