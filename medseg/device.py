@@ -30,6 +30,8 @@ def check_device(device: str | torch.device) -> torch.device:
         checked = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ConfigError(f"device '{device}' is not known; use 'cpu', 'cuda' or 'cuda:N'") from error
+    if checked.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device '{device}' is not supported; use 'cpu', 'cuda' or 'cuda:N'")
     if checked.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device '{device}': torch sees no CUDA GPU here; use --device cpu or see `medseg doctor`")
     if checked.type == "cuda" and (checked.index or 0) >= torch.cuda.device_count():

@@ -31,7 +31,7 @@ def test_autocast_casts_on_a_cpu_too() -> None:
         assert layer(data).dtype is torch.float32
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:-1", 3.5])
+@pytest.mark.parametrize("device", ["gpu", "cuda:-1", 3.5, "mps"])
 def test_unknown_device_is_named(device: object) -> None:
     with pytest.raises(ConfigError, match=f"device '{device}'"):
         check_device(device)  # type: ignore[arg-type]

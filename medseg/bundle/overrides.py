@@ -7,13 +7,13 @@ from typing import Any
 
 from medseg.errors import ConfigError
 
-_TRUTHS = {"true": True, "false": False}
+_AS_IN_CONFIGS = {"true": True, "false": False, "null": None}
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
     """`["--a::b", "3", "--c=x"]` as `{"a::b": 3, "c": "x"}`; values as `python -m monai.bundle run` reads them.
 
-    Only `true` and `false` are read as in the configs themselves; there they stay texts, and `false` counts as true.
+    Only `true`, `false` and `null` are read as in the configs themselves; there they stay texts, which count as true.
 
     Raises:
         ConfigError: for a word that is no `--ID`, or an id without a value.
@@ -31,5 +31,5 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
             if not rest or rest[0].startswith("--"):
                 raise ConfigError(f"--{id}: has no value; give --{id} VALUE")
             value = rest.pop(0)
-        overrides[id] = _TRUTHS[value] if value in _TRUTHS else DefaultParseValue(value)
+        overrides[id] = _AS_IN_CONFIGS[value] if value in _AS_IN_CONFIGS else DefaultParseValue(value)
     return overrides

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,9 @@ class NoImageFoundError(ImageError):
 def find_images(path: str | os.PathLike[str], *, damaged: bool = False) -> list[FoundImage]:
     """The images at a path, sorted by name.
 
-    A file is itself; a folder with DICOM files directly in it is one series; another folder gives its
-    image files and its subfolders that hold DICOM files. Hidden files are ignored.
+    A file is itself; a folder with DICOM files directly in it is one series; of `FOLDER::SERIES` the name is
+    `FOLDER_SERIES`; another folder gives its image files and its subfolders that hold DICOM files. Hidden files are
+    ignored.
 
     Args:
         path: of a file or folder.
@@ -48,7 +50,9 @@ def find_images(path: str | os.PathLike[str], *, damaged: bool = False) -> list[
         ImageError: if two have one name, or the folder cannot be read.
     """
     place, series = split_series(path)
-    if place.is_file() or series is not None:
+    if series is not None:
+        return [FoundImage(re.sub(r"[^\w.-]", "_", f"{case_name(place)}_{series}"), str(path))]
+    if place.is_file():
         return [FoundImage(case_name(place), str(path))]
     try:
         found = [FoundImage(case_name(each), str(each)) for each in _images_in(place, damaged)]

@@ -23,7 +23,8 @@ class Reader(ImageReader):
     `read` raises, so `read` only takes the paths down and `get_data` reads. The array is `(i, j, k)`, of a
     picture `(i, j)`, each with a last axis of channels where there are any. The metadata hold the affine
     (index -> RAS+ mm), the format, the modality where the file tells it, what the user should be warned of,
-    and nothing that names a patient.
+    and nothing that names a patient. A picture's affine is that of its plane, where the plane is an axial one, else
+    its pixels' sizes alone; `volume_affine` holds its place in the world.
 
     Args:
         nan: what NaN and infinity are replaced by; None to refuse an image that holds any.
@@ -54,11 +55,12 @@ class Reader(ImageReader):
             array = np.repeat(array[..., None], 3, axis=3)
         channels = array.ndim == 4
         if image.spatial_dims == 2:
-            array, affine = array[:, :, 0], affine[np.ix_([0, 1, 3], [0, 1, 3])]
+            array, affine = array[:, :, 0], _within_the_plane(affine)
         array = np.ascontiguousarray(array)  # as MONAI would, but after making it wider
         return array, {
             "affine": affine,
             "original_affine": affine.copy(),
+            "volume_affine": np.array(image.geometry.affine),
             "spatial_shape": np.array(array.shape[: image.spatial_dims]),
             "original_channel_dim": -1 if channels else "no_channel",
             "space": "RAS",
@@ -74,6 +76,13 @@ class Reader(ImageReader):
         if any(map(needs_grid, paths)):
             return _label(paths)
         return read_channels(list(paths), nan=self._nan)
+
+
+def _within_the_plane(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    plane: NDArray[np.float64] = affine[np.ix_([0, 1, 3], [0, 1, 3])]
+    sizes = np.linalg.norm(affine[:3, :2], axis=0)
+    is_axial = np.allclose(np.linalg.norm(plane[:2, :2], axis=0), sizes)
+    return plane if is_axial else np.diag([*sizes, 1.0])
 
 
 class LabelReader(Reader):

@@ -29,7 +29,7 @@ MODEL_PARTS = {
 _BATCH_PARTS = {each: each for each in ("save_probabilities", "tolerances", "resume", "shard", "engine")}
 
 bundle_predictor = takes_parts(**MODEL_PARTS, **_BATCH_PARTS)(Predictor)
-bundle_inputs = takes_parts(path="input", metadata="_meta_")(find_inputs)
+bundle_inputs = takes_parts(path="input", metadata="_meta_", output_dir="output_dir")(find_inputs)
 bundle_postprocessing = takes_parts(preprocessing="preprocessing", checkpoint="checkpoint", metadata="_meta_")(
     to_source_grid
 )

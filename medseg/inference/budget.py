@@ -16,6 +16,7 @@ _CPU = torch.device("cpu")
 _FREE = 0.8  # of what is free, where the user names no limit: others want to live too
 _MORE = 1.1  # times what was told before is worth telling again
 _COUNTING = 5  # bytes a voxel of the scan that counting its components takes, once the windows are gone
+_RESAMPLING = 24  # bytes a voxel that MONAI's resampling takes: its place, and what lies there before and after
 _ROOM = 1.25  # convolutions take up to so many times the tensors that a forecast counts (docs/benchmarks.md)
 
 
@@ -33,7 +34,7 @@ class Budget:
 
     def __init__(self, device: torch.device, ram: float | None, vram: float | None) -> None:
         for name, value in {"ram": ram, "vram": vram}.items():
-            if value is not None and not (isinstance(value, int | float) and value > 0):
+            if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
                 raise ConfigError(f"{name} {value}: give a number of GB above 0")
         self._device = device
         self._ram = ram
@@ -50,6 +51,19 @@ class Budget:
         left = _limit(_CPU, self._ram) - used_memory(_CPU)
         self._beside = reading if reading < left / 2 else 0.0
         return self._beside > 0
+
+    def check_resampling(self, voxels: float, path: object) -> None:
+        """Whether there is room for a scan of so many voxels to be brought to the bundle's spacing.
+
+        Raises:
+            MedsegError: if not: its file may give a wrong spacing.
+        """
+        needed, limit = used_memory(_CPU) + _RESAMPLING * voxels, _limit(_CPU, self._ram)
+        if needed > limit:
+            raise MedsegError(
+                f"{path}: has {voxels:.2g} voxels at the bundle's spacing, for which {needed / _GB:.1f} GB of "
+                f"{limit / _GB:.1f} GB (ram) would be taken; is its spacing right? allow more with --ram"
+            )
 
     def for_windows(self, image: torch.Tensor, source_voxels: int) -> float:
         """What is left for windows and their logits, once the image and the label map have their place.

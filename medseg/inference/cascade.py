@@ -63,16 +63,18 @@ class Coarse:
         images: int,
         budget: Budget,
     ) -> None:
+        if not isinstance(margin_mm, int | float) or not margin_mm >= 0:
+            raise ConfigError(f"coarse margin_mm {margin_mm!r}: expected a number, 0 or more")
+        if checkpoint is not None and not isinstance(checkpoint, str):
+            raise ConfigError(f"coarse checkpoint {checkpoint!r}: expected the path of one file")
         root = find_bundle(bundle)
         weights = str(root / "models" / "model.pt") if checkpoint is None else checkpoint
         parser = trained(str(root), weights)
         network, metadata = parser.network_def, parser["_meta_"]
         load_weights(network, weights)
         known = {each.name: each.value for each in label_classes(metadata)}
-        if isinstance(classes, str) or not set(classes or ()) <= known.keys():
+        if classes is not None and not (isinstance(classes, list | tuple) and all(each in known for each in classes)):
             raise ConfigError(f"coarse classes {classes}: expected a list of some of {', '.join(known)}")
-        if not margin_mm >= 0:
-            raise ConfigError(f"coarse margin_mm {margin_mm}: expected 0 or more")
         self._margin_mm = margin_mm
         self._values = [known[name] for name in classes or known]
         restoring = to_source_grid(parser.preprocessing, metadata=metadata, checkpoint=weights)
@@ -165,6 +167,9 @@ def _cropped(image: MetaTensor, region: Box) -> MetaTensor:
     part = cast(MetaTensor, crop(image))
     part.applied_operations = []  # the way back ends here
     part.meta["original_affine"] = part.affine.clone()
+    start = np.array([each.start for each in region] + [0] * (3 - len(region)) + [1.0])
+    place = np.array(image.meta["volume_affine"])
+    part.meta["volume_affine"] = np.column_stack([place[:, :3], place @ start])
     part.meta["spatial_shape"] = np.array(part.shape[1:])
     return part
 

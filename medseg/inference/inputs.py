@@ -23,7 +23,9 @@ from medseg.images import (
 Entry = dict[str, str | list[str]]
 
 
-def find_inputs(path: str | Sequence[str] | None, *, metadata: Mapping[str, Any]) -> list[Entry]:
+def find_inputs(
+    path: str | Sequence[str] | None, *, metadata: Mapping[str, Any], output_dir: str | None = None
+) -> list[Entry]:
     """The entries `{"image": path, "case": name}` of every scan at `path`; see `images.find_images`.
 
     What should be a scan and is none has its entry too (a file so named, a folder without slices beside series,
@@ -35,6 +37,7 @@ def find_inputs(path: str | Sequence[str] | None, *, metadata: Mapping[str, Any]
     Args:
         path: a file or folder, or several; None is an error that tells how to give it.
         metadata: of the bundle, for the number of channels.
+        output_dir: a folder that is not looked at, though it lie among the scans.
 
     Raises:
         ImageError: if nothing was given, nothing that can be read is there, a channel is missing, or two scans
@@ -47,6 +50,8 @@ def find_inputs(path: str | Sequence[str] | None, *, metadata: Mapping[str, Any]
             "`medseg predict BUNDLE` takes several behind the bundle's name too"
         )
     images = [each for one in paths for each in _images_at(one, alone=len(paths) == 1)]
+    if output_dir is not None:
+        images = [each for each in images if Path(each.path).resolve() != Path(output_dir).resolve()]
     twins = find_twins(images)
     if twins is not None:
         raise ImageError(f"{' and '.join(each.path for each in twins)} would give one result; rename one")

@@ -38,7 +38,7 @@ from medseg.inference.quality.fingerprint import fingerprint_beside
 from medseg.inference.quality.verdict import Tolerances, Verdict, judge
 from medseg.inference.restoring.drawing import MakeArray
 from medseg.inference.restoring.to_source_grid import ToSourceGrid
-from medseg.inference.scan import Opened, Scan, Segmented
+from medseg.inference.scan import Opened, Scan, Segmented, as_volume
 from medseg.inference.segmenter import Segmenter, Segments
 from medseg.inference.stages import Stages
 
@@ -184,6 +184,8 @@ class Predictor(SupervisedEvaluator):
         with Progress(len(entries), done=len(entries) - len(left) - len(refused)) as progress:
             for row in refused:
                 progress.told(row)
+            if len(left) + len(refused) < len(entries):
+                _log.info(f"{len(entries) - len(left) - len(refused)} of {len(entries)} cases are complete already")
             while left:
                 self._pass(batch, [entry for entry in entries if entry["case"] in left], progress)
                 before, left = left, batch.missing()
@@ -304,8 +306,9 @@ class Predictor(SupervisedEvaluator):
                 raise
             if mine is None:
                 _log.error(f"{job.entry['case']}: please report this:", exc_info=error)
-                mine = MedsegError(f"{job.entry['image']}: unexpected {type(error).__name__}: {error}")
-            job.error = mine
+                mine = MedsegError(f"unexpected {type(error).__name__}: {error}")
+            image = job.entry["image"] if isinstance(job.entry["image"], str) else job.entry["image"][0]
+            job.error = mine if image in str(mine) or isinstance(mine, ImageError) else MedsegError(f"{image}: {mine}")
 
     def _has_room_beside(self, job: _Job) -> bool:
         return job.opened is not None and self._budget.has_room_for(_READING * job.opened.nbytes)
@@ -344,6 +347,8 @@ class Predictor(SupervisedEvaluator):
         """
         with stages("read"):
             image = self.dataset.transform({"image": entry["image"]}, end=1)["image"]
+            if image.ndim == 3 and len(self._input.get("spatial_shape", ())) == 3:
+                image = as_volume(image)
             scan = Scan.of(image)
         return Opened(scan, self._segmenter.prepared(image, stages))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
@@ -36,11 +37,9 @@ class Scan:
     def of(cls, image: MetaTensor) -> Scan:
         """What `LoadImaged` with medseg's reader made of an image's files: `(channel, i, j[, k])`."""
         array = np.asarray(image)
-        affine = np.asarray(image.affine, dtype=np.float64)
         dims = array.ndim - 1
-        if dims == 2:
-            array, flat, affine = array[..., None], affine, np.eye(4)
-            affine[np.ix_((0, 1, 3), (0, 1, 3))] = flat[np.ix_((0, 1, -1), (0, 1, -1))]
+        affine = np.asarray(image.meta["volume_affine"] if dims == 2 else image.affine, dtype=np.float64)
+        array = array[..., None] if dims == 2 else array
         warnings = (image.meta["warnings"],) if image.meta["warnings"] else ()
         geometry = Geometry(array.shape[1:], affine)
         return cls(array, geometry, dims, image.meta["format"], image.meta["modality"], warnings)
@@ -67,6 +66,15 @@ class Scan:
         is_colour = self.spatial_dims == 2 and len(self.array) > 1
         seen: NDArray[Any] = self.array.mean(axis=0) if is_colour else self.array[0]
         return seen
+
+
+def as_volume(image: MetaTensor) -> MetaTensor:
+    """A picture `(channel, i, j)` that `LoadImaged` made as a volume of one slice, where it lies in the world."""
+    volume = cast(MetaTensor, image.unsqueeze(-1))
+    affine = torch.as_tensor(image.meta["volume_affine"])
+    volume.meta |= {"spatial_shape": np.array(volume.shape[1:]), "spatial_dims": 3}
+    volume.meta |= {"affine": affine, "original_affine": affine.clone()}
+    return volume
 
 
 @dataclass(frozen=True, eq=False)

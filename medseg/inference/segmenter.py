@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
-from monai.transforms import Compose
+from monai.transforms import Compose, Spacingd
 
 from medseg.device import plain_tensor
 from medseg.inference.budget import Budget
@@ -87,6 +87,7 @@ class Segmenter(Segments):
     def prepared(self, image: MetaTensor, stages: Stages) -> MetaTensor:
         """What the network will see `(channel, spatial...)`."""
         with stages("preprocess"):
+            self._budget.check_resampling(_voxels_after(self._preprocessing, image), image.meta["filename_or_obj"])
             ready: MetaTensor = self._preprocessing({"image": image}, start=1)["image"]
             check_input(ready, self._metadata, whose=self._whose)
         return ready
@@ -108,3 +109,14 @@ class Segmenter(Segments):
         if kept is not None:
             kept = np.moveaxis(scan.whole(np.moveaxis(kept, -1, 0)), 0, -1)
         return Segmented(scan, scan.whole(labels[None])[0], kept, drawing.confidence)
+
+
+def _voxels_after(preprocessing: Compose, image: MetaTensor) -> float:
+    """How many voxels a preprocessing's `Spacingd` makes of an image, whatever the order of its axes."""
+    voxels = float(math.prod(image.shape[1:]))
+    size = abs(float(torch.det(image.affine[:-1, :-1])))  # mm^3 or mm^2
+    for each in preprocessing.transforms:
+        if isinstance(each, Spacingd) and "image" in each.keys and (each.spacing_transform.pixdim > 0).all():
+            new = float(np.prod(each.spacing_transform.pixdim[: image.ndim - 1]))
+            voxels, size = voxels * size / new, new
+    return voxels

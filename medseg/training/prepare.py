@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import threading
+from multiprocessing.dummy import DummyProcess
 
 import torch
 import torch.distributed as dist
@@ -11,6 +14,8 @@ from monai.utils import set_determinism
 from medseg.device import check_device
 from medseg.errors import ConfigError
 from medseg.files import check_output_dir
+
+_PATIENCE_S = 60
 
 
 def prepare(
@@ -37,12 +42,20 @@ def prepare(
         ConfigError: for a seed, max_epochs or device that does not fit, or torchrun without the layer for it.
         OutputError: for a folder that cannot be written, or a full disk.
     """
+    atexit.register(_wait_for_readers)
     _join_processes(check_device(device), distributed)
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ConfigError(f"seed {seed!r}: give a whole number from 0 to 4294967295")
     at_least_one(max_epochs=max_epochs)
     set_determinism(seed)
     check_output_dir(output_dir, free_mib=free_mib)
+
+
+def _wait_for_readers() -> None:
+    """MONAI's `CacheDataset` leaves threads at work when one fails; ended amid C++ code they abort the process."""
+    for thread in threading.enumerate():
+        if isinstance(thread, DummyProcess):
+            thread.join(_PATIENCE_S)
 
 
 def _join_processes(device: torch.device, distributed: bool) -> None:

@@ -9,8 +9,12 @@ from medseg.errors import ConfigError
 
 
 def test_values_are_read_as_monai_reads_them() -> None:
-    words = ["--a", "3", "--b::c=0.5", "--d", "[1, 2]", "--e", "runs/x", "--f", "True", "--g=-1", "--h", "false"]
-    assert parse_overrides(words) == {"a": 3, "b::c": 0.5, "d": [1, 2], "e": "runs/x", "f": True, "g": -1, "h": False}
+    words = ["--a", "3", "--b::c=0.5", "--d", "[1, 2]", "--e", "runs/x", "--f", "True", "--g=-1"]
+    assert parse_overrides(words) == {"a": 3, "b::c": 0.5, "d": [1, 2], "e": "runs/x", "f": True, "g": -1}
+
+
+def test_truths_and_null_are_read_as_in_configs() -> None:
+    assert parse_overrides(["--a", "true", "--b", "false", "--c=null"]) == {"a": True, "b": False, "c": None}
 
 
 @pytest.mark.parametrize(

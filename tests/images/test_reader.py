@@ -78,6 +78,7 @@ def test_dicom_series_reaches_monai_without_identifiers(data_dir: Path) -> None:
     assert image.meta["modality"] == "MR"
     assert set(image.meta) == {
         "affine",
+        "volume_affine",
         "original_affine",
         "spatial_shape",
         "original_channel_dim",

@@ -283,6 +283,7 @@ def test_share_is_taken_from_slurm_or_torchrun(environment: Mapping[str, str], s
     [
         ("0/4", "expected 1/4 to 4/4"),
         ("5/4", "expected 1/4 to 4/4"),
+        ("1/0", "expected 1/1 to 1/1"),
         ("quarter", "expected I/N, such as 1/4"),
         ("auto", "no task of a SLURM array nor of torchrun"),
     ],

@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 
@@ -57,3 +59,13 @@ def test_another_scan_is_read_beside_the_network_only_where_half_of_the_rest_hol
     alone = budget.for_windows(image, 10**6)
     assert budget.has_room_for(0.8e9)
     assert alone - budget.for_windows(image, 10**6) == pytest.approx(0.8e9 / 1.25, rel=0.05)
+
+
+def test_scan_that_its_spacing_makes_huge_is_told_before_it_is_resampled(
+    tiny_bundle: Path, phantom: Path, tmp_path: Path
+) -> None:
+    scan = nib.load(phantom / "images" / "case_001.nii.gz")
+    nib.save(nib.Nifti1Image(scan.get_fdata(), scan.affine @ np.diag([300, 300, 300, 1])), tmp_path / "a.nii.gz")
+    given = {"input": str(tmp_path / "a.nii.gz"), "output_dir": str(tmp_path / "out")}
+    with pytest.raises(MedsegError, match=r"a\.nii\.gz: has .* voxels at the bundle's spacing.*is its spacing right"):
+        run_bundle(tiny_bundle, "inference.yaml", overrides=given)

@@ -84,3 +84,23 @@ def test_single_input_without_a_scan_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no scan")
     with pytest.raises(ImageError, match="no image in it"):
         find_inputs(str(tmp_path), metadata=metadata(1))
+
+
+def test_results_among_the_scans_are_none_of_them(tmp_path: Path) -> None:
+    grid = Geometry((4, 4, 4), np.eye(4))
+    for folder in ("ser", "out/ser"):
+        write_dicom_series(tmp_path / folder, np.zeros(grid.shape, np.int16), grid, modality="CT", seed=folder)
+    next((tmp_path / "out" / "ser").iterdir()).rename(tmp_path / "out" / "ser.dcm")
+    found = find_inputs(str(tmp_path), metadata=metadata(1), output_dir=str(tmp_path / "out"))
+    assert [each["case"] for each in found] == ["ser"]
+
+
+def test_series_of_one_folder_are_cases_of_their_own(tmp_path: Path) -> None:
+    grid = Geometry((4, 4, 4), np.eye(4))
+    for number in "12":
+        write_dicom_series(tmp_path / number, np.zeros(grid.shape, np.int16), grid, modality="CT", seed=number)
+        for file in (tmp_path / number).iterdir():
+            file.rename(tmp_path / f"{number}_{file.name}")
+        (tmp_path / number).rmdir()
+    found = find_inputs([f"{tmp_path}::1", f"{tmp_path}::2"], metadata=metadata(1))
+    assert [each["case"] for each in found] == [f"{tmp_path.name}_1", f"{tmp_path.name}_2"]

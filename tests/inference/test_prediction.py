@@ -9,14 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from monai.transforms import LoadImage
 
 from medseg.bundle.run import run_bundle
 from medseg.errors import MedsegError, OutputError
 from medseg.images import read_geometry, read_image, read_label, write_volume
+from medseg.images.reader import Reader
 from medseg.inference.cascade import Coarse
+from medseg.inference.scan import Scan, as_volume
 
 Predict = Callable[..., Any]
 
@@ -208,3 +212,21 @@ def test_evaluation_takes_the_validation_cases_of_the_fold(tiny_bundle: Path, ph
     run_bundle(tiny_bundle, "evaluate.yaml", overrides=overrides)
     with (tmp_path / "cases.csv").open(newline="") as stream:
         assert {row["case"] for row in csv.DictReader(stream)} == {"case_005", "case_006"}
+
+
+def test_single_slice_of_any_plane_is_a_volume_for_a_bundle_of_volumes(
+    predict: Predict, data_dir: Path, tmp_path: Path
+) -> None:
+    series = data_dir / "dicom_qa" / "single_slice" / "dicom"
+    predict(series)
+    assert read_geometry(tmp_path / "out" / "dicom.nii.gz").agrees_with(read_geometry(series), tolerance_mm=1e-2)
+
+
+def test_picture_in_any_plane_has_its_pixels_sizes_and_its_place(tmp_path: Path) -> None:
+    turned = np.array([[0, 0, 1.0, 5], [0.5 * np.cos(0.7), -0.4 * np.sin(0.7), 0, 6], [0, 0, 0, 0], [0, 0, 0, 1]])
+    turned[2, :2] = 0.5 * np.sin(0.7), 0.4 * np.cos(0.7)
+    nib.save(nib.Nifti1Image(np.ones((7, 6), np.int16), turned), tmp_path / "a.nii.gz")
+    image = LoadImage(reader=Reader, ensure_channel_first=True)(tmp_path / "a.nii.gz")
+    np.testing.assert_allclose(np.linalg.norm(image.affine[:2, :2], axis=0), [0.5, 0.4], atol=1e-6)
+    assert Scan.of(image).geometry.agrees_with(read_geometry(tmp_path / "a.nii.gz"))
+    assert Scan.of(as_volume(image)).geometry.agrees_with(read_geometry(tmp_path / "a.nii.gz"))

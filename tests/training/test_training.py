@@ -174,6 +174,21 @@ def test_weights_do_not_lie_beside_what_was_chosen_for_earlier_ones(train_phanto
         assert yaml.safe_load((tmp_path / "config.yaml").read_text())["seed"] == seed
 
 
+def test_process_does_not_end_while_a_dataset_is_being_read(tmp_path: Path) -> None:
+    """As when another thread of `CacheDataset` has failed."""
+    program = f"""
+import time
+from multiprocessing.pool import ThreadPool
+from medseg.training import prepare
+prepare(seed=0, max_epochs=1, output_dir={str(tmp_path)!r}, device="cpu")
+with ThreadPool(1) as pool:
+    pool.apply_async(lambda: (time.sleep(1), print("read")))
+    time.sleep(0.2)
+raise SystemExit(1)"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "read\n"), done.stderr
+
+
 @pytest.fixture
 def train_glioma(data_dir: Path, tracking_uri: str, tmp_path: Path) -> Train:
     """Train the bundle of MRI slices for one step, with overrides; gives the trainer."""

@@ -76,11 +76,11 @@ class Series:
             return None
         return first.columns, first.rows, len(self.part.frames) or first.frames
 
-    def named(self, number: int) -> str:
-        """One line for a list in an error."""
+    def named(self, number: int, *, described: bool = True) -> str:
+        """One line for a list; without the description, which may tell of a patient, where it is kept."""
         size = " x ".join(map(str, self.size)) if self.size else f"{len(self.headers)} files"
         what = {IMAGE: "", OTHER: pydicom.uid.UID(self.headers[0].sop_class).name}.get(self.kind, self.kind)
-        description = f"'{self.description}'" if self.description else ""
+        description = f"'{self.description}'" if self.description and described else ""
         words = [self.headers[0].modality or "?", what, size, description]
         return f"{number} = {' '.join(filter(None, words))}"
 

@@ -14,6 +14,7 @@ from medseg.errors import ImageError
 from medseg.images import split_series
 
 _DIGITS = 12
+_FOUND_OUT = ("memory", "needed", "_known")  # attributes of inferers that they change as they run
 _SAMPLE = 1 << 16  # bytes at the beginning, the middle and the end of a file
 
 
@@ -81,4 +82,5 @@ def _described(thing: object, within: tuple[int, ...] = ()) -> str:
     kind = thing if isinstance(thing, type) else type(thing)
     name = getattr(thing, "__qualname__", kind.__qualname__)  # of a function its own
     attributes = {} if isinstance(thing, type) else getattr(thing, "__dict__", {})
-    return f"{kind.__module__}.{name}{_described(dict(attributes), within)}"
+    settings = {key: each for key, each in attributes.items() if key not in _FOUND_OUT}
+    return f"{kind.__module__}.{name}{_described(settings, within)}"

@@ -26,7 +26,8 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 1 <= self.index <= self.count:
-            raise ConfigError(f"shard {self.index}/{self.count}: expected 1/{self.count} to {self.count}/{self.count}")
+            most = max(1, self.count)
+            raise ConfigError(f"shard {self.index}/{self.count}: expected 1/{most} to {most}/{most}")
 
     @classmethod
     def parse(cls, text: str | None, environment: Mapping[str, str] = os.environ) -> Shard:

@@ -14,6 +14,7 @@ from medseg.inference.quality.fingerprint import ClassFingerprint, Fingerprint, 
 
 _AXES = ("left-right", "front-back", "head-feet")
 _PICTURE_AXES = ("wide", "high")
+_TOLD = 3  # reasons on a line; the table has all
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class Verdict:
         return "review" if self.reasons else "accept"
 
     def __str__(self) -> str:
-        return f"review: {'; '.join(self.reasons)}" if self.reasons else "accept"
+        more = f"; and {len(self.reasons) - _TOLD} more" if len(self.reasons) > _TOLD else ""
+        return f"review: {'; '.join(self.reasons[:_TOLD])}{more}" if self.reasons else "accept"
 
 
 def judge(

@@ -147,6 +147,7 @@ def test_localizer_beside_an_image_does_not_hinder(series: Series) -> None:
     image = read_dicom(folder)
     assert image.array.shape == (4, 3, 4)
     assert any("not read, beside it" in warning and "localizer" in warning for warning in image.warnings)
+    assert "'" not in "".join(image.warnings), "a description may tell of a patient, and warnings are kept"
 
 
 def test_localizer_alone_is_read(series: Series) -> None:
