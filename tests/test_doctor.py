@@ -120,6 +120,11 @@ class TestTrackingStore:
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         monkeypatch.chdir(tmp_path)
 
+    def test_scheme_that_mlflow_does_not_know_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "foo://me:secret@bar")
+        finding = tracking_store()
+        assert finding.amiss and "MLflow knows no 'foo'" in finding.value and "secret" not in str(finding)
+
     def test_default_is_a_file_yet_to_be_made(self, tmp_path: Path) -> None:
         assert tracking_store() == Finding("tracking store", "mlflow.db, made by the first run")
         assert not list(tmp_path.iterdir())

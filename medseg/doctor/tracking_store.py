@@ -12,6 +12,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from medseg.doctor.finding import Finding
+from medseg.errors import ConfigError
+from medseg.tracking.uri import full_uri, sqlite_file, without_user
 
 _SECONDS_TO_ANSWER = 2.0
 _INSTEAD = "unset MLFLOW_TRACKING_URI to record in ./mlflow.db"
@@ -22,18 +24,17 @@ def tracking_store() -> Finding:
 
     User name, password and query of the URI are left out of what is said.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    scheme, _, rest = uri.partition("://")
-    public = f"{scheme}://{rest.rpartition('@')[2].partition('?')[0].rstrip('/')}"
-    if scheme in ("http", "https"):
-        return _server(public)
-    if scheme == "sqlite":
-        return _database(Path(rest.partition("?")[0].removeprefix("/")))
-    if rest and scheme != "file":
-        return _finding(f"{public}, not tried")
-    if uri.startswith("databricks"):
-        return _finding(f"{uri}, not tried")
-    return _finding(f"{uri}: MLflow records in folders no more", f"use sqlite:///FILE, or {_INSTEAD}")
+    try:
+        uri = full_uri(None)
+    except ConfigError as error:
+        told, _, mend = str(error).rpartition("; ")
+        return _finding(told, f"{mend}, or {_INSTEAD}")
+    database = sqlite_file(uri)
+    if database is not None:
+        here = Path.cwd()
+        return _database(database.relative_to(here) if database.is_relative_to(here) else database)
+    public = without_user(uri).partition("?")[0].rstrip("/")
+    return _server(public) if public.startswith("http") else _finding(f"{public}, not tried")
 
 
 def _server(address: str) -> Finding:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from filelock import FileLock
@@ -14,6 +15,7 @@ from medseg.errors import ConfigError
 
 _VARIABLE = "MLFLOW_TRACKING_URI"
 _DEFAULT = "sqlite:///mlflow.db"  # also what `mlflow ui` shows when started without options
+_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")  # others come with plugins
 _LOCK_S = 60
 
 
@@ -21,15 +23,15 @@ def full_uri(given: str | None) -> str:
     """Return `given`, else `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
 
     Raises:
-        ConfigError: for a folder or a `file:` URI, which MLflow no longer takes.
+        ConfigError: for a folder or a `file:` URI, which MLflow no longer takes; for a scheme that it does not know.
     """
     uri = given or os.environ.get(_VARIABLE) or _DEFAULT
-    if uri.startswith("file:") or (":" not in uri and uri != "databricks"):
-        name = "tracking_uri" if given else _VARIABLE
-        raise ConfigError(
-            f"{name} {uri!r}: MLflow keeps runs in a database or on a server, not in a folder; "
-            "write sqlite:///FOLDER/mlflow.db or http://HOST:PORT"
-        )
+    name, mend = "tracking_uri" if given else _VARIABLE, "write sqlite:///FOLDER/mlflow.db or http://HOST:PORT"
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme == "file" or (":" not in uri and uri != "databricks"):
+        raise ConfigError(f"{name} {uri!r}: MLflow keeps runs in a database or on a server, not in a folder; {mend}")
+    if scheme not in (*_SCHEMES, *(each.name for each in entry_points(group="mlflow.tracking_store"))):
+        raise ConfigError(f"{name} {without_user(uri)!r}: MLflow knows no '{scheme}'; {mend}")
     database = sqlite_file(uri)
     return sqlite_uri(database) if database else uri
 
@@ -74,7 +76,7 @@ def alone_with(database: Path | None) -> Iterator[None]:
 
 def without_user(text: str) -> str:
     """Return `text` with user and password taken out of every URI in it."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+    return re.sub(r"(?<=://)\S*@", "", text)  # a password may hold any sign
 
 
 def _escaped(path: Path) -> str:
