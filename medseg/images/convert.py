@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg import __version__
-from medseg.errors import ImageError
+from medseg.errors import ImageError, OutputError
+from medseg.images.dicom import dicom_files
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.palette import Palette, labels_from_picture, mask_labels
-from medseg.images.read import needs_grid, read_geometry, read_image, read_label
+from medseg.images.read import needs_grid, read_geometry, read_image, read_label, split_series
 from medseg.images.write import write_dicom_seg, write_labels, write_volume
 from medseg.types import LabelClass
 
@@ -49,8 +50,11 @@ def convert(
 
     Raises:
         ImageError: if the source cannot be read, or is not what the destination needs.
-        OutputError: if the destination cannot be written.
+        OutputError: if the destination cannot be written, is what is read, or lies among the slices of its series.
     """
+    for each in (source, image):
+        if each is not None:
+            _check_apart(Path(destination), split_series(each)[0])
     to_seg = Path(destination).suffix.lower() == ".dcm"
     if to_seg and image is None:
         raise ImageError(f"{destination}: a DICOM SEG refers to the images it was made on; name them with --image")
@@ -70,6 +74,15 @@ def convert(
     else:
         write_volume(destination, read.array, read.geometry)
     return read.warnings
+
+
+def _check_apart(destination: Path, read: Path) -> None:
+    """Nothing that is read is written over, and no file is put among the slices of a series."""
+    if destination.exists() and destination.samefile(read):
+        raise OutputError(f"{destination}: is read, and would be written over; choose another name")
+    folders = {file.parent.resolve() for file in dicom_files(read)} if read.is_dir() else set()
+    if destination.parent.resolve() in folders:
+        raise OutputError(f"{destination}: lies among the slices of {read}; choose another folder")
 
 
 def _from_colours(picture: Image, palette: PathLike | None, foreground: Literal["white", "black"] | None) -> Image:

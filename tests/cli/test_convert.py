@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,48 @@ def test_nan_is_replaced_where_asked(convert: Run, tmp_path: Path) -> None:
     )
     assert "they were replaced by -7" in convert(tmp_path / "a.nii", tmp_path / "b.nii", "--nan", "-7")
     assert (read_image(tmp_path / "b.nii").array == -7).sum() == 2
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a.nii", "a.nii"], "a.nii: is read, and would be written over; choose another name"),
+        (["a.nii", "./study/../a.nii"], "a.nii: is read"),
+        (["a.nii", "again/a.nii", "--label"], "a.nii: is read"),
+        (["seg.dcm", "seg.dcm", "--image", "scan"], "seg.dcm: is read"),
+        (["a.nii", "slice.dcm", "--image", "slice.dcm"], "slice.dcm: is read"),
+        (["a.nii", "scan/002.dcm", "--image", "scan"], "002.dcm: lies among the slices of scan; choose another folder"),
+        (["a.nii", "scan/new.dcm", "--image", "study"], "new.dcm: lies among the slices of study"),
+        (["study", "study/scan/new.nii"], "new.nii: lies among the slices of study"),
+        (["scan::1", "scan/002.dcm", "--image", "scan"], "002.dcm: lies among the slices of scan"),
+    ],
+)
+def test_nothing_that_is_read_is_written_over(
+    convert: Run, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    series = data_dir / "dicom_qa" / "hippocampus_crop_study1" / "dicom"
+    for number, slice_ in enumerate(sorted(series.iterdir()), 1):
+        Path("study/scan").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(slice_, f"study/scan/{number:03d}.dcm")
+    Path("scan").symlink_to("study/scan")
+    Path("again").symlink_to(tmp_path)
+    shutil.copyfile("scan/002.dcm", "slice.dcm")
+    write_labels("a.nii", np.ones(read_geometry("scan").shape, np.uint8), read_geometry("scan"))
+    convert("a.nii", "seg.dcm", "--image", "scan")
+    before = contents(tmp_path)
+    assert message in convert(*words, fails=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_volume_may_lie_beside_the_folders_of_its_study(convert: Run, data_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(data_dir / "dicom_qa" / "hippocampus_crop_study1" / "dicom", tmp_path / "study" / "scan")
+    convert(tmp_path / "study", tmp_path / "study" / "scan.nii.gz")
+    assert read_geometry(tmp_path / "study" / "scan.nii.gz").agrees_with(read_geometry(tmp_path / "study"))
 
 
 @pytest.mark.parametrize(
