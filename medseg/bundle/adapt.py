@@ -15,10 +15,13 @@ from medseg.pictures.colours import distinct_colours
 from medseg.types import Colour, LabelClass
 
 _BLACK = (0, 0, 0)
+_OUTPUT_DIR = re.compile(r"^output_dir:.*$", re.MULTILINE)
 
 
 def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, background: Colour = _BLACK) -> None:
     """Copy a bundle's configs to `target`, with other classes in its metadata; without weights.
+
+    Its trainings go to `runs/NAME`, apart from those of `bundle`.
 
     Args:
         bundle: its folder.
@@ -52,11 +55,13 @@ def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, backgrou
         adapted["background_colour"] = list(background)
     try:
         shutil.copytree(bundle / "configs", target / "configs")
+        recipe = (bundle / "configs" / "train.yaml").read_text(encoding="utf-8")
         if (bundle / "LICENSE").is_file():
             shutil.copy(bundle / "LICENSE", target / "LICENSE")
         (target / "docs").mkdir()
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    write_text(target / "configs" / "train.yaml", _OUTPUT_DIR.sub(f"output_dir: runs/{target.name}", recipe))
     write_text(target / "configs" / "metadata.json", json.dumps(adapted, indent=2, ensure_ascii=False) + "\n")
     listed = "\n".join(f"- {each.value}: {each.name}" for each in classes)
     write_text(target / "docs" / "README.md", f"# {target.name}\n\nAdapted from {origin}. Classes:\n\n{listed}\n")

@@ -28,6 +28,7 @@ from medseg.types import LabelClass
 REPOSITORY = Path(__file__).parents[2]
 SCHEMA = REPOSITORY / "medseg" / "bundle" / "metadata_schema.json"
 BUNDLE = REPOSITORY / "bundles" / "colour_masks_2d"
+BUNDLES = sorted(each.name for each in (REPOSITORY / "bundles").iterdir() if each.is_dir())
 VESSELS = (LabelClass(1, "artery", (255, 0, 0)), LabelClass(2, "vein", (0, 0, 255)))
 
 
@@ -35,7 +36,7 @@ def metadata(bundle: Path) -> Any:
     return json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", sorted(each.name for each in (REPOSITORY / "bundles").iterdir() if each.is_dir()))
+@pytest.mark.parametrize("name", BUNDLES)
 def test_metadata_of_every_bundle_adapted_is_valid(tmp_path: Path, name: str) -> None:
     adapt(REPOSITORY / "bundles" / name, tmp_path / "vessels_2", VESSELS)
 
@@ -52,11 +53,21 @@ def test_recipe_stays_and_weights_do_not_come_along(tmp_path: Path) -> None:
     adapt(BUNDLE, tmp_path / "mine", VESSELS)
 
     for file in (BUNDLE / "configs").glob("*.yaml"):
-        assert (tmp_path / "mine" / "configs" / file.name).read_bytes() == file.read_bytes()
+        expected = file.read_bytes().replace(b"\noutput_dir: runs/colour_masks_2d\n", b"\noutput_dir: runs/mine\n")
+        assert (tmp_path / "mine" / "configs" / file.name).read_bytes() == expected
     assert (tmp_path / "mine" / "LICENSE").read_bytes() == (BUNDLE / "LICENSE").read_bytes()
     assert not (tmp_path / "mine" / "models").exists()
     assert "1: artery" in (tmp_path / "mine" / "docs" / "README.md").read_text()
     assert find_bundle(tmp_path / "mine") == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_trainings_go_to_a_folder_of_the_new_bundle(tmp_path: Path, name: str) -> None:
+    adapt(REPOSITORY / "bundles" / name, tmp_path / "first", VESSELS)
+    adapt(tmp_path / "first", tmp_path / "second", VESSELS)
+    for bundle in ("first", "second"):
+        config = yaml.safe_load((tmp_path / bundle / "configs" / "train.yaml").read_text())
+        assert config["output_dir"] == f"runs/{bundle}"
 
 
 def test_network_of_the_adapted_bundle_has_a_channel_for_each_class(tmp_path: Path) -> None:
