@@ -17,7 +17,7 @@ from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.palette import Palette, labels_from_picture, mask_labels
 from medseg.images.read import needs_grid, read_geometry, read_image, read_label, split_series
-from medseg.images.write import write_dicom_seg, write_labels, write_volume
+from medseg.images.write import HIGHEST_LABEL, write_dicom_seg, write_labels, write_volume
 from medseg.types import LabelClass
 
 PathLike = str | os.PathLike[str]
@@ -117,6 +117,12 @@ def _classes(labels: NDArray[Any], known: Sequence[LabelClass]) -> list[LabelCla
 
 
 def _one_map(label: Image) -> NDArray[Any]:
-    if label.array.ndim == 3:
-        return label.array
-    raise ImageError(f"{label.path}: its structures overlap, which one label map cannot hold; take them one by one")
+    if label.array.ndim != 3:
+        raise ImageError(f"{label.path}: its structures overlap, which one label map cannot hold; take them one by one")
+    low, high = int(label.array.min()), int(label.array.max())
+    if low < 0 or high > HIGHEST_LABEL:
+        raise ImageError(
+            f"{label.path}: labels from {low} to {high}, a label map holds 0 to {HIGHEST_LABEL}; give the others, "
+            "such as a -1 for what is to be ignored, a value of these first; an image is converted without --label"
+        )
+    return label.array

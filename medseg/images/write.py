@@ -20,6 +20,7 @@ from medseg.images.read import read_geometry, split_series
 from medseg.types import LabelClass
 
 _NIFTI, _ITK, _RASTER = (".nii", ".nii.gz"), (".nrrd", ".mha"), (".png", ".tif", ".tiff")
+HIGHEST_LABEL = 65535  # in a label map that is written: uint16
 SUFFIXES = (*_NIFTI, *_ITK, *_RASTER)
 
 
@@ -105,8 +106,8 @@ def smallest_type(labels: NDArray[Any], geometry: Geometry) -> NDArray[np.uint8]
     if labels.shape != geometry.shape:
         raise ValueError(f"labels have shape {labels.shape}, the grid {geometry.shape}")
     low, high = labels.min(), labels.max()
-    if low < 0 or high > 65535 or (labels.dtype.kind == "f" and (labels != np.round(labels)).any()):
-        raise ValueError(f"label values run from {low} to {high}: expected whole numbers from 0 to 65535")
+    if low < 0 or high > HIGHEST_LABEL or (labels.dtype.kind == "f" and (labels != np.round(labels)).any()):
+        raise ValueError(f"label values run from {low} to {high}: expected whole numbers from 0 to {HIGHEST_LABEL}")
     return labels.astype(np.uint8 if high <= 255 else np.uint16, copy=False)
 
 

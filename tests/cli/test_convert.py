@@ -190,6 +190,8 @@ def test_a_volume_may_lie_beside_the_folders_of_its_study(convert: Run, data_dir
         (["a.nii", "file/b.nii"], "file/b.nii: cannot be written"),
         (["fraction.nii", "b.nii", "--label"], "fraction.nii: "),
         (["a.nii", "b.dcm", "--image", "a.nii"], "a.nii: "),
+        (["ignored.nii", "b.nii", "--label"], "ignored.nii: labels from -1 to 3, a label map holds 0 to 65535; give"),
+        (["high.nii", "b.png", "--label"], "high.nii: labels from 0 to 70000, a label map holds 0 to 65535; give"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_leaves_nothing(
@@ -198,6 +200,10 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     write_volume("a.nii", np.zeros(GRID.shape, np.int16), GRID)
     write_volume("fraction.nii", np.full(GRID.shape, 0.5, np.float32), GRID)
+    for name, value in (("ignored", -1), ("high", 70000)):
+        labels = np.arange(120, dtype=np.int32).reshape(GRID.shape) % 4
+        labels[0, 0, 0] = value
+        write_volume(f"{name}.nii", labels, GRID)
     Path("cut.nii").write_bytes(Path("a.nii").read_bytes()[:400])
     Path("file").write_text("in the way")
     before = sorted(tmp_path.iterdir())
