@@ -26,9 +26,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     the writers that decide by it.
 
     Raises:
-        OutputError: if the folder cannot be written or the disk is full.
+        OutputError: if the folder cannot be written or the disk is full, or `path` has no name (`.`, `/`).
     """
     path = Path(path)
+    if not path.name:
+        raise OutputError(f"{path}: a folder, not the name of a file; add one")
     beside = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,22 @@ def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_text(tmp_path / "file" / "below", "")
 
 
+@pytest.mark.parametrize("path", [".", "", "/", "./"])
+def test_path_without_a_name_is_no_file(path: str) -> None:
+    with pytest.raises(OutputError, match=r"^[./]: a folder, not the name of a file; add one$"):
+        write_text(path, "")
+
+
+@pytest.mark.parametrize("path", ["..", "there", "there/."])
+def test_folder_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "kept").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match=r"^(\.\.|there): cannot be written"):
+        write_text(path, "")
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "there", tmp_path / "there" / "kept"]
+
+
 def test_array_on_disk_holds_what_is_written_and_leaves_no_file(tmp_path: Path) -> None:
     array = array_on_disk(tmp_path, (3, 4, 2))
     array[1] = 5
