@@ -46,7 +46,7 @@ def convert(
         nan: what NaN and infinity of an image are replaced by; None to refuse them.
 
     Returns:
-        What the user should know of the source.
+        What the user should know of the source and of what became of it.
 
     Raises:
         ImageError: if the source cannot be read, or is not what the destination needs.
@@ -67,13 +67,14 @@ def convert(
     else:
         read = read_image(source, nan=nan)
         is_label = bool(read.classes)
+    told = read.warnings
     if to_seg:
-        _write_seg(destination, read, image or "")
+        told += _write_seg(destination, read, image or "")
     elif is_label:
         write_labels(destination, _one_map(read), read.geometry, classes=read.classes)
     else:
         write_volume(destination, read.array, read.geometry)
-    return read.warnings
+    return told
 
 
 def _check_apart(destination: Path, read: Path) -> None:
@@ -96,16 +97,26 @@ def _check_grid(label: Image, grid: Geometry | None) -> None:
         raise ImageError(f"{label.path}: not on the grid of its image: {label.geometry.difference(grid)}")
 
 
-def _write_seg(destination: PathLike, label: Image, image: PathLike) -> None:
+def _write_seg(destination: PathLike, label: Image, image: PathLike) -> tuple[str, ...]:
+    """Write a DICOM SEG; what to tell of it."""
     labels = _one_map(label)
+    classes = _classes(labels, label.classes)
     write_dicom_seg(
         destination,
         labels,
         source=image,
-        classes=_classes(labels, label.classes),
+        classes=classes,
         algorithm_name="medseg convert",
         algorithm_version=__version__,
     )
+    return _renumbered(classes)
+
+
+def _renumbered(classes: Sequence[LabelClass]) -> tuple[str, ...]:
+    """Which values became which segments, where they are not 1, 2, 3, ... as DICOM numbers these (PS3.3 C.8.20.2)."""
+    values = sorted(each.value for each in classes)
+    changed = [f"{value} became {number}" for number, value in enumerate(values, 1) if value != number]
+    return (f"segments are numbered 1, 2, 3, ...: value {', '.join(changed)}",) if changed else ()
 
 
 def _classes(labels: NDArray[Any], known: Sequence[LabelClass]) -> list[LabelClass]:

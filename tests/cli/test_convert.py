@@ -88,6 +88,21 @@ def test_a_label_becomes_a_segmentation_of_its_series_and_back(convert: Run, dat
     assert back.geometry.agrees_with(grid) and [each.name for each in back.classes] == ["liver", "spleen"]
 
 
+def test_values_that_a_segmentation_numbers_anew_are_told(convert: Run, data_dir: Path, tmp_path: Path) -> None:
+    source = data_dir / "dicom_qa" / "hippocampus_crop_study1" / "dicom"
+    grid = read_geometry(source)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[5:9, 6:20, 3:9] = np.array([1, 5, 7, 200], np.uint8)[:, None, None]
+    write_labels(tmp_path / "gaps.nii.gz", labels, grid)
+    told = convert(tmp_path / "gaps.nii.gz", tmp_path / "seg.dcm", "--image", source)
+    assert "segments are numbered 1, 2, 3, ...: value 5 became 2, 7 became 3, 200 became 4\n" in told
+    back = read_label(tmp_path / "seg.dcm", grid=grid).array
+    np.testing.assert_array_equal(back, np.searchsorted([0, 1, 5, 7, 200], labels))
+
+    write_labels(tmp_path / "whole.nii.gz", back, grid)
+    assert convert(tmp_path / "whole.nii.gz", tmp_path / "again.dcm", "--image", source) == ""
+
+
 def test_a_label_that_another_tool_turned_becomes_the_same_segmentation(
     convert: Run, data_dir: Path, tmp_path: Path
 ) -> None:
