@@ -74,6 +74,7 @@ def convert(
         write_labels(destination, _one_map(read), read.geometry, classes=read.classes)
     else:
         write_volume(destination, read.array, read.geometry)
+        told += _rounded(read)
     return told
 
 
@@ -90,6 +91,12 @@ def _from_colours(picture: Image, palette: PathLike | None, foreground: Literal[
     if palette is not None:
         return labels_from_picture(picture, palette=Palette.from_csv(palette))
     return mask_labels(picture, foreground=foreground or "white")
+
+
+def _rounded(image: Image) -> tuple[str, ...]:
+    if not image.rounded:
+        return ()
+    return (f"{image.rounded} voxels have more digits than the 7 of float32, in which they are read, and were rounded",)
 
 
 def _check_grid(label: Image, grid: Geometry | None) -> None:

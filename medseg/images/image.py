@@ -33,6 +33,7 @@ class Image:
         modality: as DICOM names it (CT, MR), where the file tells.
         spatial_dims: 2 for a picture, else 3.
         classes: of a label map, where the file names them (SEG, RTSTRUCT, a sidecar).
+        rounded: voxels that the file holds in more digits than float32 has.
         warnings: what a user should know and what does not make the voxels wrong.
     """
 
@@ -44,4 +45,5 @@ class Image:
     modality: str | None = None
     spatial_dims: int = 3
     classes: tuple[LabelClass, ...] = ()
+    rounded: int = 0
     warnings: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from medseg.files import replacing
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.itk_header import META_IMAGE, NRRD, TextHeader, format_of, read_header
-from medseg.images.values import float32, storable
+from medseg.images.values import count_rounded, float32, storable
 from medseg.types import LabelClass
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -60,7 +60,9 @@ def read_itk(path: Path) -> Image:
             image = reader.Execute()
     except RuntimeError as error:
         raise ImageError(f"{path}: truncated or damaged ({_reason(error)}); fetch or convert it again") from error
-    array, spatial_dims = _voxels(image, path)
+    stored, spatial_dims = _voxels(image, path)
+    array: NDArray[Any] = float32(stored) if stored.dtype.kind == "f" else stored
+    rounded = count_rounded(stored, array)
     try:
         array, classes = _segments(array, header)
     except ValueError as error:
@@ -73,6 +75,7 @@ def read_itk(path: Path) -> Image:
         files=header.files,
         spatial_dims=spatial_dims,
         classes=classes,
+        rounded=rounded,
         warnings=warnings,
     )
 
@@ -198,7 +201,7 @@ def _voxels(image: Any, path: Path) -> tuple[NDArray[Any], int]:
         array = np.expand_dims(array, 2)
     if dims == 4 and array.shape[3] == 1:
         array = array[..., 0]
-    return (float32(array) if array.dtype.kind == "f" else array), min(dims, 3)
+    return array, min(dims, 3)
 
 
 def _segments(array: NDArray[Any], header: TextHeader) -> tuple[NDArray[Any], tuple[LabelClass, ...]]:

@@ -21,7 +21,7 @@ from medseg.images.image import Image
 from medseg.images.nifti_header import LONGEST, Header, find_note, parse
 from medseg.images.nifti_write import write_nifti
 from medseg.images.note import Note
-from medseg.images.values import float32, whole_numbers
+from medseg.images.values import count_rounded, float32, whole_numbers
 
 __all__ = ["is_nifti", "read_nifti", "read_nifti_geometry", "whole_numbers", "write_nifti"]
 
@@ -72,6 +72,7 @@ def read_nifti(path: Path) -> Image:
         files=(files.header,) if files.kind == _SINGLE else (files.header, files.voxels),
         spatial_dims=header.spatial_dims,
         classes=note.classes if note else (),
+        rounded=count_rounded(raw, array) if (header.slope, header.inter) == (1, 0) else 0,
         warnings=(*header.warnings, *warnings),
     )
 

@@ -18,7 +18,7 @@ from medseg.errors import ImageError
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.note import Note
-from medseg.images.values import float32
+from medseg.images.values import count_rounded, float32
 from medseg.types import LabelClass
 
 _INCH_MM = 25.4
@@ -50,9 +50,8 @@ class Picture:
 
     def to_image(self, path: Path, format_name: str) -> Image:
         """In our axes, on its grid."""
-        array = np.moveaxis(self.pixels, (0, 1, 2), (2, 1, 0))
-        if array.dtype.kind == "f":
-            array = float32(array)
+        stored = np.moveaxis(self.pixels, (0, 1, 2), (2, 1, 0))
+        array: NDArray[Any] = float32(stored) if stored.dtype.kind == "f" else stored
         grid = picture_grid((array.shape[0], array.shape[1], array.shape[2]), self.spacing, self.note, path)
         return Image(
             array=array,
@@ -62,6 +61,7 @@ class Picture:
             files=(path,),
             spatial_dims=3 if self.is_stack else 2,
             classes=self.note.classes if self.note and self.is_label else (),
+            rounded=count_rounded(stored, array),
             warnings=self.warnings,
         )
 

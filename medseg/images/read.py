@@ -163,6 +163,7 @@ def read_channels(paths: list[str | os.PathLike[str]], *, nan: float | None = No
         first,
         array=np.concatenate(stacked, axis=3),
         files=tuple(file for each in images for file in each.files),
+        rounded=sum(each.rounded for each in images),
         warnings=tuple(warning for each in images for warning in each.warnings),
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medseg.errors import ImageError
 
 _HIGHEST_LABEL = 2**31 - 1
+_PIECE = 1 << 20
 
 
 def whole_numbers(array: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -40,6 +41,15 @@ def float32(array: NDArray[Any]) -> NDArray[np.float32]:
     """Numbers as float32; those beyond it become infinite, which `read_image` tells."""
     with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(np.float32, copy=False)
+
+
+def count_rounded(stored: NDArray[Any], read: NDArray[np.float32]) -> int:
+    """How many finite numbers of more than float32 are others as float32; both arrays have one order in memory."""
+    if stored.dtype.kind != "f" or stored.dtype.itemsize <= 4:
+        return 0
+    before, after = stored.ravel(order="K"), read.ravel(order="K")
+    pieces = (slice(start, start + _PIECE) for start in range(0, after.size, _PIECE))
+    return sum(int(np.count_nonzero((before[n] != after[n]) & np.isfinite(after[n]))) for n in pieces)
 
 
 def storable(array: NDArray[Any]) -> NDArray[Any]:

@@ -194,6 +194,27 @@ def test_a_volume_may_lie_beside_the_folders_of_its_study(convert: Run, data_dir
     assert read_geometry(tmp_path / "study" / "scan.nii.gz").agrees_with(read_geometry(tmp_path / "study"))
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha", ".tif"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_numbers_that_float32_does_not_hold_are_told(
+    convert: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, turned: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    voxels = np.arange(120.0).reshape(GRID.shape)
+    write_volume(f"held{suffix}", voxels, GRID)
+    assert convert(f"held{suffix}", "b.nii") == ""
+    voxels[0, 0, :2], voxels[3, 4, 5] = 16777217, 0.1
+    order = "F" if turned else "C"
+    write_volume(f"a{suffix}", np.array(voxels, order=order), GRID)
+    told = convert(f"a{suffix}", "b.nii")
+    assert told.endswith("3 voxels have more digits than the 7 of float32, in which they are read, and were rounded\n")
+    np.testing.assert_array_equal(read_image("b.nii").array, voxels.astype(np.float32))
+
+    voxels[1, 1, 1] = np.nan  # changed too, which is told already
+    write_volume(f"a{suffix}", voxels, GRID)
+    assert ": 3 voxels have" in convert(f"a{suffix}", "b.nii", "--nan", "0")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
