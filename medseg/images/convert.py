@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg import __version__
-from medseg.errors import ImageError, OutputError
+from medseg.errors import ConfigError, ImageError, OutputError
 from medseg.images.dicom import dicom_files
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
@@ -43,15 +43,17 @@ def convert(
         is_label: whether to take the source for a label map though its format does not tell.
         palette: CSV file of the colours of a colour-coded label picture.
         foreground: the colour of the structure in a black and white mask.
-        nan: what NaN and infinity of an image are replaced by; None to refuse them.
+        nan: what NaN and infinity are replaced by, a number that float32 has; None to refuse them.
 
     Returns:
         What the user should know of the source and of what became of it.
 
     Raises:
+        ConfigError: for a `nan` that is none, or a palette and a foreground together.
         ImageError: if the source cannot be read, or is not what the destination needs.
         OutputError: if the destination cannot be written, is what is read, or lies among the slices of its series.
     """
+    _check_options(palette, foreground, nan)
     for each in (source, image):
         if each is not None:
             _check_apart(Path(destination), split_series(each)[0])
@@ -60,10 +62,10 @@ def convert(
         raise ImageError(f"{destination}: a DICOM SEG refers to the images it was made on; name them with --image")
     grid = read_geometry(image) if image is not None else None
     if palette is not None or foreground is not None:
-        read, is_label = _from_colours(read_image(source), palette, foreground), True
+        read, is_label = _from_colours(read_image(source, nan=nan), palette, foreground), True
         _check_grid(read, grid)
     elif is_label or to_seg or needs_grid(source):
-        read, is_label = read_label(source, grid=grid), True
+        read, is_label = read_label(source, grid=grid, nan=nan), True
     else:
         read = read_image(source, nan=nan)
         is_label = bool(read.classes)
@@ -76,6 +78,13 @@ def convert(
         write_volume(destination, read.array, read.geometry)
         told += _rounded(read)
     return told
+
+
+def _check_options(palette: PathLike | None, foreground: str | None, nan: float | None) -> None:
+    if palette is not None and foreground is not None:
+        raise ConfigError("--mask and --palette: a label has two colours or those of a palette; leave out one of them")
+    if nan is not None and not abs(nan) <= float(np.finfo(np.float32).max):
+        raise ConfigError(f"--nan {nan:g}: is replaced itself; give a number that float32 has, such as 0")
 
 
 def _check_apart(destination: Path, read: Path) -> None:

@@ -86,7 +86,11 @@ def read_geometry(path: str | os.PathLike[str]) -> Geometry:
 
 
 def read_label(
-    path: str | os.PathLike[str], *, grid: Geometry | None = None, coding: LabelCoding | None = None
+    path: str | os.PathLike[str],
+    *,
+    grid: Geometry | None = None,
+    coding: LabelCoding | None = None,
+    nan: float | None = None,
 ) -> Image:
     """Read a label: class values on the grid of its image.
 
@@ -98,6 +102,7 @@ def read_label(
         path: any format that `read_image` takes, or an RT structure set.
         grid: of the image that the label belongs to; None to take the label's own.
         coding: how the file tells the classes; None for whole numbers.
+        nan: as for `read_image`.
 
     Raises:
         ImageError: as `read_image`; for values that are no whole numbers, or no colours of the coding; where
@@ -110,7 +115,7 @@ def read_label(
         return read_rtstruct(place, grid=grid)
     if place.is_file() and is_seg(place):
         return read_seg(place, grid=grid)
-    label = (coding or LabelCoding()).decode(read_image(path))
+    label = (coding or LabelCoding()).decode(read_image(path, nan=nan))
     if grid is None or label.geometry.agrees_with(grid):
         return label
     turned = reordered(label.array, label.geometry, grid)

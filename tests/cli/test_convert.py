@@ -150,6 +150,17 @@ def test_nan_is_replaced_where_asked(convert: Run, tmp_path: Path) -> None:
     )
     assert "they were replaced by -7" in convert(tmp_path / "a.nii", tmp_path / "b.nii", "--nan", "-7")
     assert (read_image(tmp_path / "b.nii").array == -7).sum() == 2
+    assert "they were replaced by 2" in convert(tmp_path / "a.nii", tmp_path / "c.nii", "--nan", "2", "--label")
+    labels = read_image(tmp_path / "c.nii").array
+    assert labels.dtype == np.uint8 and (labels == 2).sum() == 2 and (labels == 1).sum() == labels.size - 2
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "1e39"])
+def test_nan_is_not_replaced_by_what_is_none(convert: Run, tmp_path: Path, word: str) -> None:
+    write_volume(tmp_path / "a.nii", np.full(GRID.shape, np.nan, np.float32), GRID)
+    told = convert(tmp_path / "a.nii", tmp_path / "b.nii", "--nan", word, fails=True)
+    assert f"--nan {float(word):g}: is replaced itself; give a number that float32 has, such as 0" in told
+    assert not (tmp_path / "b.nii").exists()
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -225,6 +236,7 @@ def test_numbers_that_float32_does_not_hold_are_told(
         (["a.nii", "b.png"], "b.png: "),
         (["a.nii", "file/b.nii"], "file/b.nii: cannot be written"),
         (["fraction.nii", "b.nii", "--label"], "fraction.nii: "),
+        (["a.nii", "b.nii", "--mask", "black", "--palette", "p.csv"], "--mask and --palette: a label has two colours"),
         (["a.nii", "b.dcm", "--image", "a.nii"], "a.nii: "),
         (["ignored.nii", "b.nii", "--label"], "ignored.nii: labels from -1 to 3, a label map holds 0 to 65535; give"),
         (["high.nii", "b.png", "--label"], "high.nii: labels from 0 to 70000, a label map holds 0 to 65535; give"),
