@@ -23,7 +23,7 @@ def convert(
     ],
     image: Annotated[
         str | None,
-        typer.Option("--image", help="The image that a label belongs to; needed for RTSTRUCT, and to write DICOM SEG."),
+        typer.Option("--image", help="The image that the source, a label map, belongs to: it goes on that grid."),
     ] = None,
     label: Annotated[bool, typer.Option("--label", help="Take the source for a label map.")] = False,
     palette: Annotated[Path | None, typer.Option("--palette", help="CSV: colours of a colour-coded label.")] = None,
@@ -33,6 +33,8 @@ def convert(
     nan: Annotated[float | None, typer.Option("--nan", help="Replace NaN and infinity by this.")] = None,
 ) -> None:
     """Convert an image or label map; voxels keep their values and their place in the world.
+
+    An RT structure set needs its --image, and so does the writing of a DICOM SEG, which refers to it.
 
     Example: medseg convert dicom_series scan.nii.gz
     """

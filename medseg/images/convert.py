@@ -38,9 +38,10 @@ def convert(
     Args:
         source: an image or label of any format that is read; may end in `::SERIES`.
         destination: `.nii.gz`, `.nii`, `.nrrd`, `.mha`, `.png`, `.tif`; `.dcm` for a label as DICOM SEG.
-        image: that a label belongs to: it is drawn on that grid. RT structure sets and the writing of a DICOM
-            SEG need it.
-        is_label: whether to take the source for a label map though its format does not tell.
+        image: that the source, then a label map, belongs to: it is drawn on that grid. RT structure sets and the
+            writing of a DICOM SEG need it.
+        is_label: whether to take the source for a label map though its format does not tell; so it is where
+            there is an `image`.
         palette: CSV file of the colours of a colour-coded label picture.
         foreground: the colour of the structure in a black and white mask.
         nan: what NaN and infinity are replaced by, a number that float32 has; None to refuse them.
@@ -64,7 +65,7 @@ def convert(
     if palette is not None or foreground is not None:
         read, is_label = _from_colours(read_image(source, nan=nan), palette, foreground), True
         _check_grid(read, grid)
-    elif is_label or to_seg or needs_grid(source):
+    elif is_label or image is not None or needs_grid(source):
         read, is_label = read_label(source, grid=grid, nan=nan), True
     else:
         read = read_image(source, nan=nan)

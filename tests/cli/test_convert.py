@@ -115,6 +115,25 @@ def test_a_label_that_another_tool_turned_becomes_the_same_segmentation(
     np.testing.assert_array_equal(read_label(tmp_path / "seg.dcm", grid=grid).array, labels)
 
 
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii"])
+def test_what_belongs_to_an_image_is_a_label_on_its_grid(
+    convert: Run, data_dir: Path, tmp_path: Path, suffix: str
+) -> None:
+    source = data_dir / "dicom_qa" / "hippocampus_crop_study1" / "dicom"
+    grid = read_geometry(source)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[5:9, 6:20, 3:9] = 1
+    nib.save(nib.as_closest_canonical(nib.Nifti1Image(labels.astype(np.float32), grid.affine)), tmp_path / "ras.nii")
+    convert(tmp_path / "ras.nii", tmp_path / f"a{suffix}", "--image", source)
+    back = read_image(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(back.array, labels)
+    assert back.array.dtype == np.uint8 and back.geometry.agrees_with(grid)
+
+    write_labels(tmp_path / "other.nii", labels, Geometry(labels.shape, np.eye(4)))
+    told = convert(tmp_path / "other.nii", tmp_path / f"b{suffix}", "--image", source, fails=True)
+    assert "other.nii: not on the grid of its image: " in told
+
+
 def test_contours_become_a_label_map(convert: Run, data_dir: Path, tmp_path: Path) -> None:
     case = data_dir / "dicom_qa" / "rtstruct_phantom"
     convert(case / "rtstruct" / "rt.dcm", tmp_path / "a.nii.gz", "--image", case / "dicom")
