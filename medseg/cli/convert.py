@@ -31,10 +31,14 @@ def convert(
         Foreground | None, typer.Option("--mask", help="A black and white mask, and the colour of the structure in it.")
     ] = None,
     nan: Annotated[float | None, typer.Option("--nan", help="Replace NaN and infinity by this.")] = None,
+    structure: Annotated[
+        str | None, typer.Option("--structure", help="Take this one of a label's structures: its name or value.")
+    ] = None,
 ) -> None:
     """Convert an image or label map; voxels keep their values and their place in the world.
 
     An RT structure set needs its --image, and so does the writing of a DICOM SEG, which refers to it.
+    Structures that overlap fit no label map: take each with --structure.
 
     Example: medseg convert dicom_series scan.nii.gz
     """
@@ -48,6 +52,7 @@ def convert(
         palette=palette,
         foreground=mask.value if mask else None,
         nan=nan,
+        structure=structure,
     )
     for warning in warnings:
         typer.echo(f"medseg: warning: {warning}", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ def convert(
     palette: PathLike | None = None,
     foreground: Literal["white", "black"] | None = None,
     nan: float | None = None,
+    structure: str | None = None,
 ) -> tuple[str, ...]:
     """Write `source` in the format that the suffix of `destination` names; voxels keep values and place.
 
@@ -45,6 +47,8 @@ def convert(
         palette: CSV file of the colours of a colour-coded label picture.
         foreground: the colour of the structure in a black and white mask.
         nan: what NaN and infinity are replaced by, a number that float32 has; None to refuse them.
+        structure: name or value of the one structure of a label to take, which alone fits a label map where several
+            overlap.
 
     Returns:
         What the user should know of the source and of what became of it.
@@ -55,9 +59,8 @@ def convert(
         OutputError: if the destination cannot be written, is what is read, or lies among the slices of its series.
     """
     _check_options(palette, foreground, nan)
-    for each in (source, image):
-        if each is not None:
-            _check_apart(Path(destination), split_series(each)[0])
+    for each in (source,) if image is None else (source, image):
+        _check_apart(Path(destination), split_series(each)[0])
     to_seg = Path(destination).suffix.lower() == ".dcm"
     if to_seg and image is None:
         raise ImageError(f"{destination}: a DICOM SEG refers to the images it was made on; name them with --image")
@@ -70,15 +73,15 @@ def convert(
     else:
         read = read_image(source, nan=nan)
         is_label = bool(read.classes)
-    told = read.warnings
+    if structure is not None:
+        read, is_label = _alone(read, structure), True
     if to_seg:
-        told += _write_seg(destination, read, image or "")
-    elif is_label:
+        return read.warnings + _write_seg(destination, read, image or "")
+    if is_label:
         write_labels(destination, _one_map(read), read.geometry, classes=read.classes)
-    else:
-        write_volume(destination, read.array, read.geometry)
-        told += _rounded(read)
-    return told
+        return read.warnings
+    write_volume(destination, read.array, read.geometry)
+    return read.warnings + _rounded(read)
 
 
 def _check_options(palette: PathLike | None, foreground: str | None, nan: float | None) -> None:
@@ -101,6 +104,21 @@ def _from_colours(picture: Image, palette: PathLike | None, foreground: Literal[
     if palette is not None:
         return labels_from_picture(picture, palette=Palette.from_csv(palette))
     return mask_labels(picture, foreground=foreground or "white")
+
+
+def _alone(label: Image, structure: str) -> Image:
+    """A label with one of its structures, which keeps its value."""
+    named = [n for n, each in enumerate(label.classes) if each.name == structure]
+    found = named or [n for n, each in enumerate(label.classes) if str(each.value) == structure]
+    if len(found) != 1:
+        raise ImageError(f"{label.path}: {len(found)} structures are '{structure}'; it has {_listed(label)}")
+    known = label.classes[found[0]]
+    inside = label.array[..., found[0]] > 0 if label.array.ndim == 4 else label.array == known.value
+    return replace(label, array=np.where(inside, known.value, 0), classes=(known,))
+
+
+def _listed(label: Image) -> str:
+    return ", ".join(f"{each.value} '{each.name}'" for each in label.classes) or "none with a name"
 
 
 def _rounded(image: Image) -> tuple[str, ...]:
@@ -146,7 +164,10 @@ def _classes(labels: NDArray[Any], known: Sequence[LabelClass]) -> list[LabelCla
 
 def _one_map(label: Image) -> NDArray[Any]:
     if label.array.ndim != 3:
-        raise ImageError(f"{label.path}: its structures overlap, which one label map cannot hold; take them one by one")
+        raise ImageError(
+            f"{label.path}: its structures overlap, which one label map cannot hold; "
+            f"take one with --structure: {_listed(label)}"
+        )
     low, high = int(label.array.min()), int(label.array.max())
     if low < 0 or high > HIGHEST_LABEL:
         raise ImageError(

@@ -142,6 +142,28 @@ def test_contours_become_a_label_map(convert: Run, data_dir: Path, tmp_path: Pat
     np.testing.assert_allclose(affine, read_geometry(case / "dicom").affine, atol=1e-3)
 
 
+def test_structures_that_overlap_are_taken_one_at_a_time(convert: Run, data_dir: Path, tmp_path: Path) -> None:
+    case = data_dir / "dicom_qa" / "seg_liver_ct"
+    source = [case / "seg" / "partial_overlaps.dcm", tmp_path / "a.nii", "--image", case / "dicom"]
+    assert "take one with --structure: 1 'GREEN', 2 'ORANGE', 3 'PURPLE', 4 " in convert(*source, fails=True)
+    expected = sum((sitk.GetArrayFromImage(sitk.ReadImage(str(each))) == 3).T for each in (case / "ref").glob("part*"))
+    for structure in ("PURPLE", "3"):
+        convert(*source, "--structure", structure)
+        found = read_image(tmp_path / "a.nii")
+        np.testing.assert_array_equal(found.array, expected * 3)
+        assert [(each.value, each.name) for each in found.classes] == [(3, "PURPLE")]
+    assert "partial_overlaps.dcm: 0 structures are 'liver'; it has 1 'GREEN', 2 " in convert(
+        *source, "--structure", "liver", fails=True
+    )
+
+
+def test_one_structure_of_a_label_map_is_taken(convert: Run, tmp_path: Path) -> None:
+    labels = np.arange(120, dtype=np.uint8).reshape(GRID.shape) % 3
+    write_labels(tmp_path / "a.nii", labels, GRID, classes=CLASSES)
+    convert(tmp_path / "a.nii", tmp_path / "b.nii", "--structure", "spleen")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.nii").array, np.where(labels == 2, 2, 0))
+
+
 def test_colours_become_values_and_values_colours(convert: Run, data_dir: Path, tmp_path: Path) -> None:
     warned = ""
     for label in sorted((data_dir / "blood_cells_rgb" / "labels").iterdir()):
