@@ -13,6 +13,7 @@ from medseg.networks.published import State, fetch_state, load_state, read_state
 from medseg.networks.sizes import check_multiple
 
 _HUB = "https://github.com/mateuszbuda/brain-segmentation-pytorch/releases/download/v1.0/unet-e012d006.pt"
+_EXPECTED = "give unet-e012d006.pt as mateuszbuda/brain-segmentation-pytorch has it, or 'hub' to fetch it"
 _HEAD = ("conv.weight", "conv.bias")
 
 
@@ -79,8 +80,8 @@ class BrainUNet(nn.Module):
         Raises:
             BundleError: if they cannot be had or do not fit.
         """
-        state = published_weights(source)
-        load_state(self, as_two_channels(state) if self.conv.out_channels == 2 else state, source)
+        state, source = published_weights(source), _HUB if source == "hub" else source
+        load_state(self, as_two_channels(state, source) if self.conv.out_channels == 2 else state, source)
 
 
 def published_weights(source: str | Path) -> State:
@@ -96,19 +97,24 @@ def published_weights(source: str | Path) -> State:
     return fetch_state(_HUB, check_hash=False) if source == "hub" else read_state(source)
 
 
-def as_two_channels(state: State) -> State:
+def as_two_channels(state: State, source: str | Path = "state dict") -> State:
     """Weights of a 1-channel sigmoid network as those of the same network with 2 softmax channels.
 
     The background's logit is 0 and the foreground's the published one z: exp(z) / (1 + exp(z)) is its sigmoid.
+
+    Args:
+        state: the published one.
+        source: where it is from, for an error.
 
     Raises:
         BundleError: if the state dict has no output layer, or one of other than 1 channel.
     """
     missing = [name for name in _HEAD if name not in state]
     if missing:
-        raise BundleError(f"state dict without {missing[0]}: not a BrainUNet's")
-    if any(len(state[name]) != 1 for name in _HEAD):
-        raise BundleError(f"state dict of {len(state['conv.weight'])} output channels: only 1 can become 2")
+        raise BundleError(f"{source}: without {missing[0]}, so not a BrainUNet's; {_EXPECTED}")
+    channels = [each.shape[0] if (each := state[name]).ndim else 0 for name in _HEAD]
+    if channels != [1, 1]:
+        raise BundleError(f"{source}: of {channels[0]} output channels, and only 1 can become 2; {_EXPECTED}")
     return {name: torch.cat([torch.zeros_like(each), each]) if name in _HEAD else each for name, each in state.items()}
 
 

@@ -57,10 +57,12 @@ def load_state(module: torch.nn.Module, state: State, source: str | Path) -> Non
         module.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise BundleError(f"{source}: these weights do not fit the network: {reason}") from error
+        raise BundleError(
+            f"{source}: these weights do not fit the network: {reason}; give those published for it"
+        ) from error
 
 
 def _checked(state: Any, source: str | Path) -> State:
     if not isinstance(state, dict) or not all(isinstance(each, torch.Tensor) for each in state.values()):
-        raise BundleError(f"{source}: not a state dict of named tensors")
+        raise BundleError(f"{source}: not a state dict of named tensors; save `model.state_dict()` alone")
     return dict(state)

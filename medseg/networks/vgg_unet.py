@@ -13,6 +13,7 @@ from medseg.errors import BundleError, ConfigError
 from medseg.networks.published import fetch_state, load_state, read_state
 
 _IMAGENET = "https://download.pytorch.org/models/vgg16-397923af.pth"
+_EXPECTED = "give vgg16-397923af.pth, or 'imagenet' to fetch it"
 _STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions: configuration D
 _SMALLEST = 2 ** len(_STAGES)
 
@@ -85,7 +86,7 @@ class VGG16UNet(nn.Module):
         source = _IMAGENET if source == "imagenet" else source
         unknown = [name for name in state if not name.startswith(("features.", "classifier."))]
         if unknown:
-            raise BundleError(f"{source}: not torchvision's vgg16, it has '{unknown[0]}'")
+            raise BundleError(f"{source}: not torchvision's vgg16, it has '{unknown[0]}'; {_EXPECTED}")
         encoder = {
             name.removeprefix("features."): tensor for name, tensor in state.items() if name.startswith("features.")
         }

@@ -68,6 +68,6 @@ def test_file_that_is_not_there_or_does_not_fit_leaves_nothing(tmp_path: Path) -
     with pytest.raises(BundleError, match=r"small\.pt: these weights do not fit the network"):
         take_published(bundle, str(tmp_path / "small.pt"), target)
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
-    with pytest.raises(BundleError, match=r"state dict without conv\.weight: not a BrainUNet's"):
+    with pytest.raises(BundleError, match=r"other\.pt: without conv\.weight, so not a BrainUNet's; give unet-"):
         take_published(bundle, str(tmp_path / "other.pt"), target)
     assert not target.exists()

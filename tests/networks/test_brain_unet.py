@@ -89,10 +89,12 @@ def test_two_channels_have_the_sigmoids_probabilities() -> None:
 
 
 def test_only_one_channel_becomes_two() -> None:
-    with pytest.raises(BundleError, match="of 2 output channels"):
+    with pytest.raises(BundleError, match=r"^state dict: of 2 output channels, and only 1 can become 2; give unet-"):
         as_two_channels(as_two_channels(BrainUNet(init_features=2).state_dict()))
-    with pytest.raises(BundleError, match=r"without conv\.weight"):
-        as_two_channels({})
+    with pytest.raises(BundleError, match="of 0 output channels"):
+        as_two_channels({"conv.weight": torch.tensor(1.0), "conv.bias": torch.tensor(1.0)})
+    with pytest.raises(BundleError, match=r"^my\.pt: without conv\.weight, .*; give unet-e012d006\.pt .*'hub'"):
+        as_two_channels({}, "my.pt")
 
 
 def test_sides_that_cannot_be_halved_are_refused() -> None:
