@@ -40,11 +40,13 @@ def make_phantom(folder: str | os.PathLike[str], *, cases: int = 12, seed: int =
     case n is the same however many cases there are.
 
     Raises:
-        ConfigError: `cases` is not from 1 to 999.
+        ConfigError: `cases` is not from 1 to 999, or `seed` below 0.
         OutputError: `folder` holds files already or cannot be written.
     """
     if not 1 <= cases <= 999:
         raise ConfigError(f"cases is {cases}: expected a number from 1 to 999")
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}: expected 0 or a number above")
     root = Path(folder)
     try:
         _make_folders(root)

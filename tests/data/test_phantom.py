@@ -134,6 +134,12 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_a_seed_that_is_none_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^seed is -1: expected 0 or a number above$"):
+        make_phantom(tmp_path / "new", cases=1, seed=-1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
