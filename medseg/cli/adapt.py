@@ -32,5 +32,7 @@ def adapt(
     ground = [each.colour for each in colours.entries if each.value == 0]
     if not ground:
         raise ImageError(f"{palette}: no background, which is the value 0; give it a row, or say --background COLOUR")
+    if not colours.classes:
+        raise ImageError(f"{palette}: a background and no class; give each class a row, with its name and colour")
     adapt_bundle(find_bundle(bundle), output_dir, colours.classes, background=ground[0])
     typer.echo(f"next: medseg train {output_dir} --dataset_dir DATASET", err=True)

@@ -216,7 +216,8 @@ def test_black_background_needs_no_word_in_the_metadata(tmp_path: Path) -> None:
         ),
         (("name,r,g,b", "cell,255,0,0"), (), r"palette\.csv: line 2: 'cell' would be the background"),
         (("name,r,g,b", "cell,255,0,0"), ("--background", "grond"), r"'grond': no name in it \(cell\) and no colour"),
-        (("name,r,g,b", "cell,255,0,0"), ("--background", "cell"), r"classes have the values \[\]"),
+        (("name,r,g,b", "cell,255,0,0"), ("--background", "cell"), r"palette\.csv: a background and no class; give"),
+        (("name,r,g,b", "background,0,0,0"), (), r"palette\.csv: a background and no class; give each class a row"),
         (
             ("value,name,r,g,b", "0,cell,255,0,0", "1,ground,9,9,9"),
             ("--background", "ground"),
