@@ -70,10 +70,12 @@ class Series:
 
     @property
     def size(self) -> tuple[int, int, int] | None:
-        """Columns, rows, slices."""
+        """Columns, rows, slices; of a mosaic those of the volume that it unfolds to."""
         first = self.headers[0]
         if not first.rows or not first.columns:
             return None
+        if self.part.frames and is_mosaic(first) and (mosaic := mosaic_of(self.part.frames[0])):
+            return mosaic.geometry.shape
         return first.columns, first.rows, len(self.part.frames) or first.frames
 
     def named(self, number: int, *, described: bool = True) -> str:

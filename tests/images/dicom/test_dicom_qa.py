@@ -36,7 +36,7 @@ VOLUMES = [
 ]
 REFUSED = {
     "missing_slice_ct": r"a slice is missing: the slices lie 5\.000 mm apart, and 10\.000 mm after slice 3 of 4",
-    "mosaic_transfer_syntaxes": "holds 7 series",
+    "mosaic_transfer_syntaxes": "holds 7 series: 1 = MR 64 x 64 x 35 .*; 7 = MR 64 x 64 x 35 ",
     "same_position_ct": r"holds 2 series: .*AcquisitionNumber 14.*AcquisitionNumber 15",
     "seg_small_ct": r"uneven slice distances from 1\.250 to 202\.500 mm",
     "time_series_4d": r"holds 2 series: .*InstanceNumber 1-4.*InstanceNumber 43-46",
