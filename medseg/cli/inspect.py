@@ -120,7 +120,7 @@ def _contents_table(contents: list[Content]) -> Table:
     for column in ("name", "size", "spacing mm", "what is wrong"):
         table.add_column(column)
     for each in contents:
-        size, spacing = (_joined(each.shape), _joined(each.spacing_mm)) if each.shape and each.spacing_mm else ("", "")
+        size, spacing = (_joined(values) if values else "" for values in (each.shape, each.spacing_mm))
         table.add_row(each.name, size, spacing, each.problem or "")
     return table
 
@@ -133,7 +133,7 @@ def _description(facts: Description) -> tuple[dict[str, Any], Table]:
     table.add_row(
         "size", f"{_joined(facts.shape)} {'voxels' if len(facts.shape) == 3 else 'pixels'}{channels}, {facts.dtype}"
     )
-    if facts.spacing_mm != (1, 1):  # what a picture has that does not tell one
+    if facts.spacing_mm:
         extent = [length * count for length, count in zip(facts.spacing_mm, facts.shape, strict=True)]
         table.add_row("spacing", f"{_joined(facts.spacing_mm)} mm")
         table.add_row("extent", f"{_joined(extent)} mm")
@@ -144,14 +144,16 @@ def _description(facts: Description) -> tuple[dict[str, Any], Table]:
     table.add_row("values", f"{low:g} to {high:g}, 98 % from {facts.percentiles[0]:g} to {facts.percentiles[1]:g}")
     for label in facts.labels:
         name = f"{label.value} {label.name}" if label.name else str(label.value)
-        table.add_row("label", f"{name}: {_amount(label, len(facts.shape))}")
+        table.add_row("label", f"{name}: {_amount(label)}")
     for warning in facts.warnings:
         table.add_row("warning", warning)
     return facts.as_dict(), table
 
 
-def _amount(label: LabelVolume, dims: int) -> str:
-    return f"{label.volume_ml:.3f} mL, {label.voxels} voxels" if dims == 3 else f"{label.voxels} pixels"
+def _amount(label: LabelVolume) -> str:
+    if label.volume_ml is None:
+        return f"{label.voxels} pixels"
+    return f"{label.volume_ml:.3f} mL, {label.voxels} voxels"
 
 
 def _write_preview(image: Image, path: Path, label: Image | None = None) -> None:

@@ -14,7 +14,9 @@ from medseg.errors import ImageError
 from medseg.images.dicom import SeriesInfo, is_dicom, list_series
 from medseg.images.dicom.rtstruct_read import is_rtstruct, structures_in
 from medseg.images.find import find_images
+from medseg.images.geometry import Geometry
 from medseg.images.image import Image
+from medseg.images.raster import is_raster
 from medseg.images.read import read_geometry, split_series
 from medseg.samples import evenly_spaced
 
@@ -23,19 +25,20 @@ _MOST_LABELS = 256  # more values than a label map has in practice (TotalSegment
 
 @dataclass(frozen=True)
 class LabelVolume:
-    """One value of a label map: its name where the file tells it, voxels and volume."""
+    """One value of a label map: its name where the file tells it, voxels, and their volume but in a picture."""
 
     value: int
     name: str | None
     voxels: int
-    volume_ml: float
+    volume_ml: float | None
 
 
 @dataclass(frozen=True)
 class Description:
     """One image: geometry (spacing and origin in RAS+ mm), values, labels, warnings.
 
-    `labels` is empty where the values are not those of a label map: whole numbers from 0, few of them.
+    A picture has two axes, and no spacing where its file tells none. `labels` is empty where the values are not
+    those of a label map: whole numbers from 0, few of them.
     """
 
     path: str
@@ -43,7 +46,7 @@ class Description:
     modality: str | None
     shape: tuple[int, ...]
     channels: int | None
-    spacing_mm: tuple[float, ...]
+    spacing_mm: tuple[float, ...] | None
     orientation: str
     affine: list[list[float]]
     dtype: str
@@ -59,11 +62,11 @@ class Description:
 
 @dataclass(frozen=True)
 class Content:
-    """What one file of a folder is, from its header: its grid, or why it has none."""
+    """What one file of a folder is, from its header: its grid, or why it has none; a picture has two axes."""
 
     name: str
-    shape: tuple[int, int, int] | None
-    spacing_mm: tuple[float, float, float] | None
+    shape: tuple[int, ...] | None
+    spacing_mm: tuple[float, ...] | None
     problem: str | None = None
 
 
@@ -76,7 +79,7 @@ def describe(image: Image) -> Description:
         modality=image.modality,
         shape=image.array.shape[: image.spatial_dims],
         channels=image.array.shape[3] if image.array.ndim == 4 else None,
-        spacing_mm=tuple(round(length, 6) for length in image.geometry.spacing[: image.spatial_dims]),
+        spacing_mm=_told_spacing(image.geometry, image.path, image.spatial_dims),
         orientation=image.geometry.orientation,
         affine=np.round(image.geometry.affine, 6).tolist(),
         dtype=str(image.array.dtype),
@@ -130,14 +133,22 @@ def _content(name: str, path: str) -> Content:
         geometry = read_geometry(path)
     except ImageError as error:
         return Content(name, None, None, str(error))
-    return Content(name, geometry.shape, geometry.spacing)
+    dims = 2 if geometry.shape[2] == 1 and is_raster(Path(path)) else 3
+    return Content(name, geometry.shape[:dims], _told_spacing(geometry, Path(path), dims))
+
+
+def _told_spacing(geometry: Geometry, path: Path, dims: int) -> tuple[float, ...] | None:
+    """The spacing along the axes that there are; None of a picture of 1 mm, which one has that does not tell any."""
+    spacing = tuple(round(length, 6) for length in geometry.spacing[:dims])
+    return None if spacing == (1, 1) and is_raster(path) else spacing
 
 
 def _labels(image: Image) -> tuple[LabelVolume, ...]:
-    voxel_ml = image.geometry.voxel_volume_ml
+    voxel_ml = image.geometry.voxel_volume_ml if image.spatial_dims == 3 else None
     names = {each.value: each.name for each in image.classes}
     return tuple(
-        LabelVolume(value, names.get(value), voxels, voxels * voxel_ml) for value, voxels in _voxels(image).items()
+        LabelVolume(value, names.get(value), voxels, None if voxel_ml is None else voxels * voxel_ml)
+        for value, voxels in _voxels(image).items()
     )
 
 

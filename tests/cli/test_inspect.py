@@ -118,6 +118,30 @@ def test_a_picture_is_told_in_pixels(inspect: Run, data_dir: Path) -> None:
     assert "565 x 584 pixels, 3 channels, uint8" in told and " mm" not in told
 
 
+def test_pictures_have_no_spacing_where_they_tell_none(inspect: Run, data_dir: Path, tmp_path: Path) -> None:
+    folder = data_dir / "drive" / "training" / "images"
+    facts = json.loads(inspect(folder, "--json"))["images"]
+    assert {(*each["shape"], each["spacing_mm"]) for each in facts} == {(565, 584, None)}
+    told = inspect(folder)
+    assert "565 x 584 " in told and "584 x 1" not in told and "1 x 1" not in told
+    assert json.loads(inspect(sorted(folder.iterdir())[0], "--json"))["spacing_mm"] is None
+
+    for name, inch_mm in (("a", 25.4 * 4), ("b", 25.4 * 2)):  # 0.25 and 0.5 mm
+        Picture.fromarray(np.zeros((6, 8), np.uint8)).save(tmp_path / f"{name}.png", dpi=(inch_mm, inch_mm))
+    facts = json.loads(inspect(tmp_path, "--json"))["images"]
+    assert [each["spacing_mm"] for each in facts] == [pytest.approx([mm, mm], abs=1e-3) for mm in (0.25, 0.5)]
+
+
+def test_labels_of_a_picture_have_pixels_and_no_volume(inspect: Run, tmp_path: Path) -> None:
+    labels = np.zeros((60, 80, 1), np.uint8)
+    labels[2:4, 3:6] = 1
+    write_labels(tmp_path / "a.png", labels, Geometry(labels.shape, np.eye(4)), classes=[LabelClass(1, "cell")])
+    assert "1 cell: 6 pixels" in inspect(tmp_path / "a.png")
+    assert json.loads(inspect(tmp_path / "a.png", "--json"))["labels"] == [
+        {"value": 1, "name": "cell", "voxels": 6, "volume_ml": None}
+    ]
+
+
 def test_an_unknown_palette_is_found(inspect: Run, data_dir: Path, tmp_path: Path) -> None:
     told = inspect(data_dir / "blood_cells_rgb" / "labels", "--palette", tmp_path / "p.csv")
     assert "10 colours" in told and "255, 225, 0" in told
