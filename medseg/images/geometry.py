@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # of DICOM's and ITK's world to ours; it is its own inverse
+LPS_TO_RAS.setflags(write=False)
 _SHORTEST_MM = 1e-9  # a thousandth of a nanometre
 
 

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from medseg.errors import ImageError, OutputError
 from medseg.files import replacing
-from medseg.images.geometry import Geometry
+from medseg.images.geometry import LPS_TO_RAS, Geometry
 from medseg.images.image import Image
 from medseg.images.itk_header import META_IMAGE, NRRD, TextHeader, format_of, read_header
 from medseg.images.values import count_rounded, float32, storable
 from medseg.types import LabelClass
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ONE_AT_A_TIME = Lock()
 if hasattr(os, "register_at_fork"):  # a child must not begin while stderr leads nowhere, nor with a lock that is held
     os.register_at_fork(
@@ -101,7 +100,7 @@ def write_itk(path: Path | str, array: NDArray[Any], geometry: Geometry) -> None
     except ImportError as error:
         raise OutputError(f"{path}: is written by SimpleITK: pip install SimpleITK") from error
     image = sitk.GetImageFromArray(np.moveaxis(storable(array), (0, 1, 2), (2, 1, 0)), isVector=array.ndim == 4)
-    affine = _LPS_TO_RAS @ geometry.affine
+    affine = LPS_TO_RAS @ geometry.affine
     image.SetOrigin(affine[:3, 3].tolist())
     image.SetSpacing(geometry.spacing)
     image.SetDirection((affine[:3, :3] / np.array(geometry.spacing)).ravel().tolist())
@@ -159,7 +158,7 @@ def _geometry(reader: Any, header: TextHeader, path: Path) -> tuple[Geometry, tu
     lps[:3] *= world
     shape = (*reader.GetSize()[:used], 1)[:3]
     try:
-        return Geometry((shape[0], shape[1], shape[2]), _LPS_TO_RAS @ lps), warnings
+        return Geometry((shape[0], shape[1], shape[2]), LPS_TO_RAS @ lps), warnings
     except ValueError as error:
         raise ImageError(f"{path}: {error}; mend its origin, spacing and directions") from error
 

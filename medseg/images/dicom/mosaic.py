@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from medseg.images.dicom.frames import Frame
 from medseg.images.dicom.headers import Header
-from medseg.images.geometry import Geometry
+from medseg.images.geometry import LPS_TO_RAS, Geometry
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNKNOWN = "a Siemens mosaic whose private header is missing: taken as a picture of tiles, not as a volume"
 
 
@@ -67,7 +66,7 @@ def mosaic_of(frame: Frame) -> Mosaic | None:
     affine[:3, :3] = np.column_stack([*axes, step])
     affine[:3, 3] = first
     try:
-        geometry = Geometry((columns, rows, count), _LPS_TO_RAS @ affine)
+        geometry = Geometry((columns, rows, count), LPS_TO_RAS @ affine)
     except ValueError:
         return None
     return Mosaic(geometry, count, across, reverse)

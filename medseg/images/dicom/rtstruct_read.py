@@ -15,14 +15,13 @@ from medseg.images.dicom.quiet import quiet
 from medseg.images.dicom.sop_class import STRUCTURE_SET, has_class
 from medseg.images.dicom.structures import Plane, draw
 from medseg.images.dicom.values import Values
-from medseg.images.geometry import Geometry
+from medseg.images.geometry import LPS_TO_RAS, Geometry
 from medseg.images.image import Image
 from medseg.types import LabelClass
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _FLAT = 0.25  # of a slice distance: how far the points of one contour may lie off their plane
 _BETWEEN = 0.05  # of a slice distance: contours farther off their slice are told
-_LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
 def is_rtstruct(path: Path) -> bool:
@@ -98,7 +97,7 @@ class _Outline:
     @classmethod
     def of(cls, points: NDArray[np.float64], name: str, grid: Geometry, path: Path) -> _Outline:
         to_index = np.linalg.inv(grid.affine)
-        index = points * _LPS_TO_RAS @ to_index[:3, :3].T + to_index[:3, 3]
+        index = points @ LPS_TO_RAS[:3, :3] @ to_index[:3, :3].T + to_index[:3, 3]
         height = float(index[:, 2].mean())
         if np.abs(index[:, 2] - height).max() > _FLAT:
             raise ImageError(

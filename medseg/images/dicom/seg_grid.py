@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medseg.errors import ImageError
 from medseg.images.dicom.frames import Frame
 from medseg.images.dicom.slices import check_plane, normal_of, plane_affine
-from medseg.images.geometry import Geometry
+from medseg.images.geometry import LPS_TO_RAS, Geometry
 
 _OFF = 0.05  # of a voxel: how far a frame may lie beside the grid; positions are written with few decimals
 _UNEVEN = 0.03  # of a step
@@ -114,7 +114,7 @@ def _are_multiples(gaps: NDArray[np.float64], step: float) -> bool:
 
 def _grid(frame: Frame, step: NDArray[np.float64], count: int, path: Path) -> Geometry:
     affine = plane_affine(frame)
-    affine[:3, 2] = step * (-1, -1, 1)
+    affine[:3, 2] = LPS_TO_RAS[:3, :3] @ step
     try:
         return Geometry((frame.header.columns, frame.header.rows, count), affine)
     except ValueError as error:

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from medseg.files import replacing
-from medseg.images.geometry import Geometry
+from medseg.images.geometry import LPS_TO_RAS, Geometry
 
 _STORAGE = {"CT": CTImageStorage, "MR": MRImageStorage}
 
@@ -43,7 +43,7 @@ def write_dicom_series(
     """
     if modality not in _STORAGE or array.dtype != np.int16 or array.shape != geometry.shape:
         raise ValueError(f"{modality} of {array.dtype} {array.shape}: expected CT or MR of int16 {geometry.shape}")
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ geometry.affine
+    lps = LPS_TO_RAS @ geometry.affine
     axes = lps[:3, :3] / np.array(geometry.spacing)
     if abs(abs(np.cross(axes[:, 0], axes[:, 1]) @ axes[:, 2]) - 1) > 1e-4:
         raise ValueError("a sheared grid cannot be written as a DICOM series")

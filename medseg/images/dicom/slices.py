@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from medseg.errors import ImageError
 from medseg.images.dicom.frames import Frame
-from medseg.images.geometry import Geometry
+from medseg.images.geometry import LPS_TO_RAS, Geometry
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SAME_PLACE_MM, _SAME_PLACE = 0.01, 0.05  # the smaller of the two: mm, part of a pixel
 _UNEVEN = 0.03  # of the slice distance: how far a slice may lie from its place on an even grid
 _UNEVEN_MM, _UNEVEN_AT_MOST = 0.02, 0.1  # that much is granted too, positions have few decimals; part of a distance
@@ -89,7 +88,7 @@ def plane_affine(frame: Frame) -> NDArray[np.float64]:
     affine[:3, 1] = down * between_rows
     affine[:3, 2] = normal_of(frame)
     affine[:3, 3] = frame.position
-    return _LPS_TO_RAS @ affine
+    return LPS_TO_RAS @ affine
 
 
 def normal_of(frame: Frame) -> NDArray[np.float64]:
@@ -135,7 +134,7 @@ def _geometry(frames: Sequence[Frame], step: NDArray[np.float64], path: Path) ->
     """The grid of planes that are sorted, `step` (LPS+ mm) apart."""
     first = frames[0]
     affine = plane_affine(first)
-    affine[:3, 2] = _LPS_TO_RAS[:3, :3] @ step
+    affine[:3, 2] = LPS_TO_RAS[:3, :3] @ step
     shape = (first.header.columns, first.header.rows, len(frames))
     try:
         return Geometry(shape, affine)
