@@ -10,6 +10,7 @@ import pydicom
 
 from medseg.errors import ImageError
 from medseg.images.dicom.quiet import quiet
+from medseg.images.dicom.sop_class import OF_DICOM, sop_class_of
 
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR
 _MOST_OF_META = 1024  # bytes that hold the class of a file; it is the second element
@@ -30,7 +31,12 @@ def is_dicom(path: Path) -> bool:
             head = stream.read(132)
     except (OSError, ValueError):
         return False
-    return head[128:] == b"DICM" or (_begins_as_bare(head) and _has_class(path))
+    return head[128:] == b"DICM" or (_begins_as_bare(head) and sop_class_of(path).startswith(OF_DICOM))
+
+
+def has_class(path: Path, sop_classes: tuple[str, ...]) -> bool:
+    """Whether a file is DICOM of one of these classes (SOPClassUID); False for whatever cannot be read."""
+    return is_dicom(path) and sop_class_of(path) in sop_classes
 
 
 def dicom_files(path: Path) -> list[Path]:
@@ -89,15 +95,6 @@ def _begins_as_bare(head: bytes) -> bool:
     if len(head) < 12 or head[:2] not in (b"\x08\0", b"\0\x08", b"\x02\0"):
         return False
     return head[4:6] in _VRS or int.from_bytes(head[4:8], "little") <= _LONGEST_FIRST
-
-
-def _has_class(path: Path) -> bool:
-    try:
-        with quiet():
-            dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-            return str(dataset.get("SOPClassUID", "")).startswith("1.2.840.10008.")
-    except Exception:  # whatever pydicom stumbles over is no DICOM file
-        return False
 
 
 def _is_directory(path: Path) -> bool:

@@ -11,16 +11,14 @@ from pydicom.filereader import read_partial
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medseg.errors import ImageError
+from medseg.images.dicom.sop_class import SEGMENTATION, STORAGE, STRUCTURE_SET
 from medseg.images.dicom.values import Values, tag_of
 
-SEGMENTATION = "segmentation"
-STRUCTURE_SET = "structure set"
 IMAGE = "image"
 LOCALIZER = "localizer"
 OTHER = "other"
 
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
-_KINDS = {"66.4": SEGMENTATION, "66.7": SEGMENTATION, "481.3": STRUCTURE_SET}
+_KINDS = dict.fromkeys(SEGMENTATION, "segmentation") | dict.fromkeys(STRUCTURE_SET, "structure set")
 # Objects with pixels that are no scans: surfaces, registrations, doses, plans, parametric maps, slides.
 _NO_SCANS = ("66.", "481.", "30", "77.1.6", "9.", "11.", "88.", "104.", "500.", "600.")
 _RT_IMAGE = "481.1"
@@ -200,9 +198,9 @@ def _transfer_syntax(dataset: pydicom.FileDataset, file: Path) -> str:
 
 
 def _kind(sop_class: str, image_type: tuple[str, ...], *, has_rows: bool) -> str:
-    within = sop_class.removeprefix(_STORAGE)
-    if within in _KINDS:
-        return _KINDS[within]
+    if sop_class in _KINDS:
+        return _KINDS[sop_class]
+    within = sop_class.removeprefix(STORAGE)
     no_scan = within.startswith(_NO_SCANS) and within != _RT_IMAGE
     if no_scan or not (has_rows or _is_image_class(sop_class)):
         return OTHER
@@ -211,7 +209,7 @@ def _kind(sop_class: str, image_type: tuple[str, ...], *, has_rows: bool) -> str
 
 def _is_image_class(sop_class: str) -> bool:
     name = pydicom.uid.UID(sop_class).name
-    return sop_class.startswith(_STORAGE) and "Image Storage" in name
+    return sop_class.startswith(STORAGE) and "Image Storage" in name
 
 
 def _padding(values: Values, *, signed: bool) -> tuple[int, int] | None:

@@ -11,8 +11,9 @@ import pydicom
 from numpy.typing import NDArray
 
 from medseg.errors import ImageError
+from medseg.images.dicom.files import has_class
 from medseg.images.dicom.quiet import quiet
-from medseg.images.dicom.sop_class import STRUCTURE_SET, has_class
+from medseg.images.dicom.sop_class import STRUCTURE_SET
 from medseg.images.dicom.structures import Plane, draw
 from medseg.images.dicom.values import Values
 from medseg.images.geometry import LPS_TO_RAS, Geometry

@@ -15,11 +15,12 @@ from pydicom.pixels import iter_pixels
 from pydicom.uid import UID
 
 from medseg.errors import ImageError
+from medseg.images.dicom.files import has_class
 from medseg.images.dicom.frames import Frame, frames_of
 from medseg.images.dicom.headers import read_header
 from medseg.images.dicom.quiet import quiet
 from medseg.images.dicom.seg_grid import own_grid, placed
-from medseg.images.dicom.sop_class import SEGMENTATION, has_class
+from medseg.images.dicom.sop_class import SEGMENTATION
 from medseg.images.dicom.structures import Plane, draw
 from medseg.images.dicom.values import Values
 from medseg.images.geometry import Geometry

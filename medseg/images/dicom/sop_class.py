@@ -6,20 +6,19 @@ from pathlib import Path
 
 import pydicom
 
-from medseg.images.dicom.files import is_dicom
 from medseg.images.dicom.quiet import quiet
 
-SEGMENTATION = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # and Label Map Segmentation
-STRUCTURE_SET = ("1.2.840.10008.5.1.4.1.1.481.3",)
+OF_DICOM = "1.2.840.10008."  # how the classes begin that DICOM itself names
+STORAGE = f"{OF_DICOM}5.1.4.1.1."
+SEGMENTATION = (f"{STORAGE}66.4", f"{STORAGE}66.7")  # and Label Map Segmentation
+STRUCTURE_SET = (f"{STORAGE}481.3",)
 
 
-def has_class(path: Path, sop_classes: tuple[str, ...]) -> bool:
-    """Whether a file is DICOM of one of these classes (SOPClassUID); False for whatever cannot be read."""
-    if not path.is_file() or not is_dicom(path):
-        return False
+def sop_class_of(path: Path) -> str:
+    """SOPClassUID of a DICOM file, with or without the 132 bytes before it; empty for whatever cannot be read."""
     try:
         with quiet():
             dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-            return str(dataset.get("SOPClassUID", "")) in sop_classes
+            return str(dataset.get("SOPClassUID", ""))
     except Exception:  # pydicom documents none of what it raises for damaged files
-        return False
+        return ""
