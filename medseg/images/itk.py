@@ -18,7 +18,7 @@ from medseg.errors import ImageError, OutputError
 from medseg.files import replacing
 from medseg.images.geometry import LPS_TO_RAS, Geometry
 from medseg.images.image import Image
-from medseg.images.itk_header import META_IMAGE, NRRD, TextHeader, format_of, read_header
+from medseg.images.itk_header import META_IMAGE, NRRD, TextHeader, check_voxels, format_of, read_header
 from medseg.images.values import count_rounded, float32, storable
 from medseg.types import LabelClass
 
@@ -52,6 +52,7 @@ def read_itk(path: Path) -> Image:
             says that its world is neither RAS, LAS nor LPS, or names voxels that are missing or outside its folder.
     """
     header = read_header(path)
+    check_voxels(header)
     reader = _reader(path, header)
     geometry, warnings = _geometry(reader, header, path)
     try:

@@ -15,6 +15,7 @@ NRRD, META_IMAGE = "NRRD", "MetaImage"
 _LONGEST = 1 << 20
 _MOST_DEFLATED = 1032  # the best that deflate can do: bytes out of one byte
 _CHUNK = 1 << 20
+_IN_LETTERS = ("ascii", "text", "txt", "hex")  # encodings of NRRD
 _BYTES = {
     **dict.fromkeys(("char", "uchar", "int8", "uint8"), 1),
     **dict.fromkeys(("short", "ushort", "int16", "uint16"), 2),
@@ -68,8 +69,21 @@ def read_header(path: Path) -> TextHeader:
     names = b"".join(listed).decode("utf-8", "replace").split("\n") if listed else [data or "LOCAL"]
     files = (path, *_data_files([name.strip() for name in names if name.strip()], path))
     header = TextHeader(kind, fields, size, files)
-    _check_size(header, *_expected(header))
+    _check_size(header)
     return header
+
+
+def check_voxels(header: TextHeader) -> None:
+    """Inflate deflated voxels, to see their sum and end: ITK reads wrong ones, and too few, without a word.
+
+    Raises:
+        ImageError: if they are damaged or too few.
+    """
+    if not _is_compressed(header):
+        return
+    path, *apart = header.files
+    for data in apart or [path]:
+        _check_deflated(data, 0 if apart else header.size, path)
 
 
 def _nrrd_fields(start: bytes) -> tuple[dict[str, str], int]:
@@ -107,22 +121,27 @@ def _data_files(names: list[str], path: Path) -> list[Path]:
     return [path.parent / name for name in names]
 
 
-def _expected(header: TextHeader) -> tuple[int | None, bool]:
-    """Bytes of voxels, None where the type is unknown here, and whether they are compressed."""
+def _is_compressed(header: TextHeader) -> bool:
+    if header.format == NRRD:
+        return header.fields.get("encoding", "raw").lower() not in ("raw", *_IN_LETTERS)
+    return header.fields.get("compresseddata", "").lower() == "true"
+
+
+def _expected(header: TextHeader) -> int | None:
+    """Bytes of voxels; None where the type is unknown here."""
     fields = header.fields
     try:
         if header.format == NRRD:
             kind = re.sub(r"unsigned\s+", "u", fields["type"].lower())
             kind = re.sub(r"signed\s+|\s+int$|_t$", "", kind).replace("long long", "longlong").replace(" ", "")
             shape = [int(length) for length in fields["sizes"].split()]
-            each, compressed = _BYTES.get(kind), fields.get("encoding", "raw") != "raw"
+            each = _BYTES.get(kind)
         else:
             kind = fields["elementtype"].upper().removeprefix("MET_").removesuffix("_ARRAY").lower()
             kind = kind.replace("_", "")
             shape = [int(length) for length in fields["dimsize"].split()]
             shape.append(int(fields.get("elementnumberofchannels", "1")))
             each = _META_BYTES.get(kind) or _META_BYTES.get(kind.removeprefix("u"))
-            compressed = fields.get("compresseddata", "").lower() == "true"
     except (KeyError, ValueError):
         raise ImageError(
             f"{header.files[0]}: damaged header: no sizes or type of its voxels; fetch or convert it again"
@@ -131,27 +150,24 @@ def _expected(header: TextHeader) -> tuple[int | None, bool]:
         raise ImageError(
             f"{header.files[0]}: damaged header: axes of lengths {tuple(shape)}; fetch or convert it again"
         )
-    return (None if each is None else math.prod(shape) * each), compressed
+    return None if each is None else math.prod(shape) * each
 
 
-def _check_size(header: TextHeader, expected: int | None, compressed: bool) -> None:
-    if header.fields.get("encoding", "raw").lower() in ("ascii", "text", "txt", "hex"):
+def _check_size(header: TextHeader) -> None:
+    expected = _expected(header)
+    if header.fields.get("encoding", "raw").lower() in _IN_LETTERS:
         return
     path, *apart = header.files
     skipped = 0 if apart else header.size
     there = sum(each.stat().st_size for each in apart or [path]) - skipped
-    if expected is not None and (there * _MOST_DEFLATED if compressed else there) < expected:
+    if expected is not None and (there * _MOST_DEFLATED if _is_compressed(header) else there) < expected:
         raise ImageError(
             f"{path}: truncated: its header tells of {expected} bytes of voxels, {there} are there; "
             "fetch or convert it again"
         )
-    if compressed:
-        for data in apart or [path]:
-            _check_compressed(data, skipped, path)
 
 
-def _check_compressed(data: Path, skipped: int, path: Path) -> None:
-    """Deflated voxels whose sum is wrong or that end early; ITK reads both without a word."""
+def _check_deflated(data: Path, skipped: int, path: Path) -> None:
     with data.open("rb") as stream:
         stream.seek(skipped)
         start = stream.read(2)

@@ -16,7 +16,7 @@ from medseg.images.geometry import Geometry
 from medseg.images.itk import write_itk
 from medseg.images.nifti import write_nifti
 from medseg.images.raster import write_raster
-from medseg.images.read import read_geometry, split_series
+from medseg.images.read import split_series
 from medseg.types import LabelClass
 
 _NIFTI, _ITK, _RASTER = (".nii", ".nii.gz"), (".nrrd", ".mha"), (".png", ".tif", ".tiff")
@@ -36,7 +36,9 @@ def write_labels(
         ValueError: if the shape is not the grid's or a value is no whole number from 0 to 65535.
         OutputError: if the file cannot be written, or the format cannot hold it.
     """
-    path, array = Path(path), smallest_type(labels, geometry)
+    if labels.shape != geometry.shape:
+        raise ValueError(f"labels have shape {labels.shape}, the grid {geometry.shape}")
+    path, array = Path(path), _smallest_type(labels)
     suffix = _suffix(path)
     if suffix in _NIFTI:
         write_nifti(path, array, geometry, classes=classes)
@@ -66,13 +68,14 @@ def write_dicom_seg(
         algorithm_version: of that.
 
     Raises:
+        ValueError: if the shape is not the source's or a value is no whole number from 0 to 65535.
         ImageError: if the source is no DICOM image.
         OutputError: if the file cannot be written.
     """
     place, series = split_series(source)
     write_seg(
         Path(path),
-        smallest_type(labels, read_geometry(source)),
+        _smallest_type(labels),
         source=place,
         series=series,
         classes=classes,
@@ -97,14 +100,8 @@ def write_volume(path: str | os.PathLike[str], array: NDArray[Any], geometry: Ge
         write_raster(path, array, geometry)
 
 
-def smallest_type(labels: NDArray[Any], geometry: Geometry) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """A label map as uint8, or uint16 where a value needs it.
-
-    Raises:
-        ValueError: if the shape is not the grid's or a value is no whole number from 0 to 65535.
-    """
-    if labels.shape != geometry.shape:
-        raise ValueError(f"labels have shape {labels.shape}, the grid {geometry.shape}")
+def _smallest_type(labels: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """A label map as uint8, or uint16 where a value needs it."""
     low, high = labels.min(), labels.max()
     if low < 0 or high > HIGHEST_LABEL or (labels.dtype.kind == "f" and (labels != np.round(labels)).any()):
         raise ValueError(f"label values run from {low} to {high}: expected whole numbers from 0 to {HIGHEST_LABEL}")

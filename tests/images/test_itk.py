@@ -111,6 +111,21 @@ def test_content_decides_and_not_the_name(tmp_path: Path, suffix: str) -> None:
     assert not is_itk(tmp_path / f"b{suffix}")
 
 
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".nhdr", ".mhd"])
+def test_a_grid_is_read_from_the_header_alone(tmp_path: Path, suffix: str) -> None:
+    """Compressed voxels are not looked at: that takes as long as reading them."""
+    path = tmp_path / f"a{suffix}"
+    noise = np.random.default_rng(0).integers(0, 999, (20, 30, 10)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(path), useCompression=True)
+    voxels = next((each for each in tmp_path.iterdir() if each != path), path)
+    damaged = bytearray(voxels.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    voxels.write_bytes(damaged)
+    assert read_geometry(path).shape == (10, 30, 20)
+    with pytest.raises(ImageError, match=rf"a\{suffix}: .*damaged"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
 def test_truncated_and_damaged_voxels_are_refused(

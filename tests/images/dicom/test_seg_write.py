@@ -12,7 +12,8 @@ import pytest
 
 from medseg.errors import ImageError
 from medseg.images import read_geometry, read_label, write_dicom_seg
-from medseg.images.dicom import seg_write
+from medseg.images.dicom import listing, seg_write
+from medseg.images.dicom.headers import read_header
 from medseg.types import CodedTerm, LabelClass
 
 MADE_BY = {"algorithm_name": "test", "algorithm_version": "1"}
@@ -29,6 +30,19 @@ def written(series: Path, path: Path, classes: list[LabelClass], **made_by: str)
     write_dicom_seg(path, labels_of(series), source=series, classes=classes, **(MADE_BY | made_by))
     np.testing.assert_array_equal(read_label(path, grid=read_geometry(series)).array, labels_of(series))
     return pydicom.dcmread(path)
+
+
+def test_headers_of_the_source_are_read_once(
+    series: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A series is hundreds of files, often on a slow disk."""
+    source, read = series(), []
+    labels = labels_of(source)
+    monkeypatch.setattr(listing, "read_header", lambda file: read.append(file) or read_header(file))
+    write_dicom_seg(tmp_path / "a.dcm", labels, source=source, classes=ONE, **MADE_BY)
+    assert sorted(read) == sorted(source.iterdir())
+    with pytest.raises(ValueError, match="labels have shape"):
+        write_dicom_seg(tmp_path / "a.dcm", labels[1:], source=source, classes=ONE, **MADE_BY)
 
 
 def test_names_of_any_alphabet_are_kept(series: Callable[..., Path], tmp_path: Path) -> None:
