@@ -46,6 +46,14 @@ def test_ci_runs_scripts_test_and_nothing_else() -> None:
     assert [line for line in lines if line and not line.startswith("#")] == ["./scripts/test"]
 
 
+def test_the_table_of_floors_is_the_one_that_imports_are_held_to() -> None:
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    document = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+?) \| .+ \|$", document.split("## The floors")[1].split("\n## ")[0], flags=re.MULTILINE)
+    floors = [re.findall(r"\w+", layer) for layer in contracts["contracts"][0]["layers"]]
+    assert [re.findall(r"\w+", row) for row in rows] == floors
+
+
 @pytest.mark.parametrize("name", ["scripts/demo", "scripts/test", "scripts/pin", "scripts/reproduce", ".ci/run"])
 def test_script_can_be_run(name: str) -> None:
     assert os.access(REPOSITORY / name, os.X_OK)
