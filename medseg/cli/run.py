@@ -41,7 +41,7 @@ def train(
     output_dir: Annotated[Path | None, typer.Option("--output_dir", help="Where weights and pictures go.")] = None,
     max_epochs: Annotated[int | None, typer.Option("--max_epochs", help="How long to train.")] = None,
     fold: Annotated[
-        str | None, typer.Option("--fold", help="Which fifth of the cases validates, 0 to 4; 'all' trains on all.")
+        str | None, typer.Option("--fold", help="Which part of the cases validates, from 0; 'all' trains on all.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="For everything that is drawn at random.")] = None,
     device: Device = None,

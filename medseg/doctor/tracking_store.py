@@ -31,8 +31,7 @@ def tracking_store() -> Finding:
         return _finding(told, f"{mend}, or {_INSTEAD}")
     database = sqlite_file(uri)
     if database is not None:
-        here = Path.cwd()
-        return _database(database.relative_to(here) if database.is_relative_to(here) else database)
+        return _database(Path(database.name) if database.parent == Path.cwd() else database)
     public = without_user(uri).partition("?")[0].rstrip("/")
     return _server(public) if public.startswith("http") else _finding(f"{public}, not tried")
 

@@ -46,7 +46,7 @@ class Evaluator(Predictor):
         label_reader: how label files tell the classes; None for whole numbers.
         tracking: whether to log the scores and figures to MLflow, as a run of their own.
         tracking_uri: of MLflow; None for `MLFLOW_TRACKING_URI`, else SQLite in the working directory.
-        tags: of that run, such as the fold.
+        tags: of that run, such as the fold; which `model` was measured is told too (see `batch.identity`).
         others: as of `Predictor`.
     """
 
@@ -195,7 +195,7 @@ class Evaluator(Predictor):
                 figures,
                 self._differences,
                 metadata=self._metadata,
-                tags=self._tags,
+                tags={**self._tags, "model": self._model},
                 tracking_uri=self._tracking_uri,
             )
         if failures:

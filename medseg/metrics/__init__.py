@@ -1,6 +1,6 @@
 """Arrays in, numbers out."""
 
-from medseg.metrics.bootstrap import bootstrap
+from medseg.metrics.bootstrap import bootstrap, interval, resampled_sums
 from medseg.metrics.confusion import Confusion
 from medseg.metrics.groups import dice_per_group, stack_groups
 from medseg.metrics.overlap import dice, iou
@@ -34,9 +34,11 @@ __all__ = [
     "dice",
     "dice_per_group",
     "information_score",
+    "interval",
     "iou",
     "pixel_error",
     "rand_score",
+    "resampled_sums",
     "score_case",
     "segments",
     "stack_groups",

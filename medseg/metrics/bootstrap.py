@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 _INTERVAL = (2.5, 97.5)
+_BLOCK = 1 << 12  # of a case's counts
 
 Case = TypeVar("Case")
 
@@ -30,12 +32,42 @@ def bootstrap(
     Returns:
         The lower and upper bound; both NaN without cases, or where every resample is NaN.
     """
-    if not cases:
-        return float("nan"), float("nan")
-    drawn = np.random.default_rng(seed).integers(len(cases), size=(resamples, len(cases)))
-    values = np.array([statistic([cases[index] for index in draw]) for draw in drawn], dtype=np.float64)
-    known = values[~np.isnan(values)]
+    return interval([statistic([cases[index] for index in draw]) for draw in _drawn(len(cases), resamples, seed)])
+
+
+def resampled_sums(counts: Sequence[NDArray[Any]], *, resamples: int = 2000, seed: int = 0) -> NDArray[np.float64]:
+    """The sums of the draws that `bootstrap` takes, at once: for statistics of sums, in a fraction of the time.
+
+    Args:
+        counts: of each case, all of one shape, such as those of a `Confusion` or of a `ScoreHistogram`.
+        resamples: how many draws.
+        seed: of the draws.
+
+    Returns:
+        A sum per draw: `(resamples, shape...)`.
+    """
+    drawn = _drawn(len(counts), resamples, seed)
+    times = np.stack([np.bincount(draw, minlength=len(counts)) for draw in drawn]).astype(np.float64)
+    rows = [each.reshape(-1) for each in counts]
+    sums = np.empty((resamples, rows[0].size))
+    for start in range(0, rows[0].size, _BLOCK):  # a matrix of all cases would double what they take
+        part = slice(start, start + _BLOCK)
+        sums[:, part] = times @ np.stack([row[part] for row in rows]).astype(np.float64)
+    return sums.reshape(resamples, *counts[0].shape)
+
+
+def interval(values: Sequence[float] | NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """The 2.5th and 97.5th percentile of a statistic's resamples; both NaN where none of them is a number."""
+    found = np.array(values, dtype=np.float64)
+    known = found[~np.isnan(found)]
     if known.size == 0:
         return float("nan"), float("nan")
     low, high = np.percentile(known, _INTERVAL)
     return float(low), float(high)
+
+
+def _drawn(cases: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """The indices of the cases of every draw; none without cases."""
+    if not cases:
+        return np.empty((0, 0), np.int64)
+    return np.random.default_rng(seed).integers(cases, size=(resamples, cases))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.metrics.bootstrap import interval, resampled_sums
 from medseg.metrics.score import METRICS, ClassScore
 
 _RESAMPLES = 2000
-_INTERVAL = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,8 @@ def _estimates(table: NDArray[np.float64], seed: int) -> dict[str, Estimate]:
     """Per metric, from a table of cases x metrics."""
     if table.size == 0:
         return {metric: Estimate(None, None) for metric in METRICS}
-    drawn = np.random.default_rng(seed).integers(len(table), size=(_RESAMPLES, len(table)))
-    means = table[drawn].mean(axis=1)
-    low, high = np.percentile(means, _INTERVAL, axis=0)
+    means = resampled_sums(list(table), resamples=_RESAMPLES, seed=seed) / len(table)
     return {
-        metric: Estimate(float(mean), (float(low[index]), float(high[index])))
-        for index, (metric, mean) in enumerate(zip(METRICS, table.mean(axis=0), strict=True))
+        metric: Estimate(float(mean), interval(resampled))
+        for metric, mean, resampled in zip(METRICS, table.mean(axis=0), means.T, strict=True)
     }

@@ -345,6 +345,7 @@ def test_mlflow_gets_the_numbers_and_pictures_of_an_evaluation_but_no_name_of_a_
 
     client = MlflowClient(tracking_uri=tracking_uri)
     (run,) = client.search_runs([client.get_experiment_by_name("evaluated").experiment_id])
+    assert run.data.tags["fold"] == "test" and run.data.tags["model"].startswith("evaluated ")
     names = [item.path for item in client.list_artifacts(run.info.run_id, "difference")]
     assert names == ["difference/001.png", "difference/002.png"]
     for name, case in zip(names, ("Miller_Eve", "Smith_John"), strict=True):

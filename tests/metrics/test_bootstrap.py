@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medseg.metrics import ClassScore, Confusion, ScoreHistogram, bootstrap, summarise
+from medseg.metrics import ClassScore, Confusion, ScoreHistogram, bootstrap, interval, resampled_sums, summarise
+
+SIDES = ("positives", "negatives")
 
 
 def pooled_f_score(cases: Sequence[Confusion]) -> float:
@@ -76,3 +78,11 @@ def test_resamples_without_a_value_are_left_out() -> None:
     assert bootstrap([empty, full], pooled_f_score) == pytest.approx((0.8, 0.8))
     assert all(isnan(bound) for bound in bootstrap([empty], pooled_f_score))
     assert all(isnan(bound) for bound in bootstrap([], pooled_f_score))
+
+
+def test_sums_of_draws_are_those_that_the_bootstrap_takes() -> None:
+    rng = np.random.default_rng(0)
+    histograms = [ScoreHistogram.of(rng.random(300) < 0.4, rng.random(300)) for _ in range(7)]
+    sides = [resampled_sums([getattr(each, side) for each in histograms], resamples=30) for side in SIDES]
+    at_once = [ScoreHistogram(*each).roc_auc() for each in zip(*sides, strict=True)]
+    assert interval(at_once) == bootstrap(histograms, lambda drawn: reduce(add, drawn).roc_auc(), resamples=30)

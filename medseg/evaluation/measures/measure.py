@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from medseg.errors import DatasetError
-from medseg.metrics import bootstrap
+from medseg.metrics import bootstrap, interval
 
 Structures = Mapping[str, Sequence[int]]
 Case = TypeVar("Case")
@@ -96,9 +96,13 @@ def estimate(
 ) -> dict[str, Any]:
     """A statistic of all cases and its 95 % bootstrap interval over cases; None where it has no value."""
     value = statistic(cases) if cases else float("nan")
-    if math.isnan(value):
-        return {"value": None, "interval": None}
-    return {"value": value, "interval": list(bootstrap(cases, statistic, resamples=resamples))}
+    bounds = bootstrap(cases, statistic, resamples=resamples) if not math.isnan(value) else ()
+    return {"value": number(value), "interval": list(bounds) or None}
+
+
+def estimate_of(value: float, resampled: Sequence[float]) -> dict[str, Any]:
+    """The same of a statistic whose resamples are known."""
+    return {"value": number(value), "interval": None if math.isnan(value) else list(interval(resampled))}
 
 
 def mean(values: Sequence[float]) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import astuple
 from functools import reduce
-from operator import add, attrgetter
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from medseg.errors import DatasetError
-from medseg.evaluation.measures.measure import Compared, Measure, estimate, mean, share
-from medseg.metrics import Confusion, ScoreHistogram
+from medseg.evaluation.measures.measure import Compared, Measure, estimate, estimate_of, mean, share
+from medseg.metrics import Confusion, ScoreHistogram, resampled_sums
 from medseg.pictures import OperatingPoint, RankingCurve, roc_pr_figure
 
 _SHARES = ("f_score", "sensitivity", "specificity", "precision", "iou", "accuracy")
 _LEAST_PROBABILITY = 1e-12
-_RANKING_RESAMPLES = 200  # each sums 2 MB per case
+_RESAMPLES, _RANKING_RESAMPLES = 1000, 200  # each of the latter takes 2 MB
 
 
 class PixelMeasures(Measure):
@@ -92,22 +93,22 @@ def _point(name: str, counts: Confusion) -> OperatingPoint:
 
 
 def _shares(confusions: Sequence[Confusion]) -> dict[str, Any]:
-    def pooled(name: str) -> Callable[[Sequence[Confusion]], float]:
-        return lambda cases: attrgetter(name)(reduce(add, cases))
-
-    return {name: estimate(confusions, pooled(name)) for name in _SHARES}
+    sums = resampled_sums([np.array(astuple(each)) for each in confusions], resamples=_RESAMPLES)
+    draws = [Confusion(*map(int, each)) for each in sums]
+    pooled: Confusion = reduce(add, confusions)
+    return {name: estimate_of(getattr(pooled, name), [getattr(each, name) for each in draws]) for name in _SHARES}
 
 
 def _ranking(histograms: Sequence[ScoreHistogram]) -> dict[str, Any]:
-    def auc(cases: Sequence[ScoreHistogram]) -> float:
-        return reduce(add, cases).roc_auc()
-
-    def precision(cases: Sequence[ScoreHistogram]) -> float:
-        return reduce(add, cases).average_precision()
-
+    positives, negatives = (
+        resampled_sums([getattr(each, side) for each in histograms], resamples=_RANKING_RESAMPLES)
+        for side in ("positives", "negatives")
+    )
+    draws = [ScoreHistogram(*each) for each in zip(positives, negatives, strict=True)]
+    pooled: ScoreHistogram = reduce(add, histograms)
     return {
-        "roc_auc": estimate(histograms, auc, resamples=_RANKING_RESAMPLES),
-        "average_precision": estimate(histograms, precision, resamples=_RANKING_RESAMPLES),
+        "roc_auc": estimate_of(pooled.roc_auc(), [each.roc_auc() for each in draws]),
+        "average_precision": estimate_of(pooled.average_precision(), [each.average_precision() for each in draws]),
     }
 
 
