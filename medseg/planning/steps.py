@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import torch
-from monai.losses import DeepSupervisionLoss
 
 from medseg.bundle.trained import trained
+from medseg.descent import Descent, heads_of, laid_out
 from medseg.device import autocast, pick_precision
 from medseg.errors import BundleError, ConfigError
 
@@ -72,7 +72,7 @@ def precision_of(bundle: Path, device: torch.device, wanted: str | None) -> torc
 
 
 class TrainingStep:
-    """Forward, backward and optimiser, in the order and with the number formats of `medseg.training.Trainer`."""
+    """Forward, backward and optimiser, with the number formats of `medseg.training.Trainer`."""
 
     def __init__(
         self,
@@ -87,39 +87,21 @@ class TrainingStep:
     ) -> None:
         self.network = network
         self.optimizer: torch.optim.Optimizer | None = optimizer
-        self._optimizer = optimizer
-        self._loss = loss
-        self._heads_loss = DeepSupervisionLoss(loss)
+        self._descent = Descent(optimizer, loss, device=device, precision=precision, gradient_clip=gradient_clip)
         self._channels = channels
         self._device = device
         self._precision = precision
-        self._scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
-        self._gradient_clip = gradient_clip
 
     def __call__(self, batch: int, size: Sequence[int]) -> None:
         """Run it once; the optimiser has its states from the first time on."""
         image = torch.zeros(batch, self._channels, *size, device=self._device)
         label = torch.zeros(batch, 1, *size, device=self._device)
         self.network.train()
-        self._optimizer.zero_grad()
+        self.network.zero_grad()
         with autocast(self._device, self._precision):
             output = self.network(image)
-        self._scaler.scale(self._loss_of(output, label)).backward()
-        if self._gradient_clip is not None:
-            self._scaler.unscale_(self._optimizer)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._gradient_clip)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-
-    def _loss_of(self, output: Any, label: torch.Tensor) -> torch.Tensor:
-        heads = _heads(output, label.ndim)
-        check_size(heads[0], label, self.network)
-        loss: torch.Tensor
-        if len(heads) == 1 and isinstance(output, torch.Tensor):
-            loss = self._loss(heads[0].float(), label)
-        else:
-            loss = self._heads_loss([head.float() for head in heads], label)
-        return loss
+        check_size(heads_of(output, label.ndim)[0], label, self.network)
+        self._descent.step(self._descent.loss(output, label))
 
 
 class InferenceStep:
@@ -138,7 +120,7 @@ class InferenceStep:
         image = torch.zeros(batch, self._channels, *size, device=self._device)
         with torch.no_grad(), autocast(self._device, self._precision):
             output = self.network(image)
-        check_size(_heads(output, image.ndim)[0], image, self.network)
+        check_size(heads_of(output, image.ndim)[0], image, self.network)
 
 
 def check_size(output: torch.Tensor, image: torch.Tensor, network: torch.nn.Module) -> None:
@@ -157,23 +139,9 @@ def by(size: Sequence[int]) -> str:
     return " x ".join(map(str, size))
 
 
-def _heads(output: Any, dims: int) -> Sequence[torch.Tensor]:
-    """The outputs of a network, the finest first; several with deep supervision, a list or stacked."""
-    if not isinstance(output, torch.Tensor):
-        heads: Sequence[torch.Tensor] = output
-        return heads
-    return [output] if output.ndim == dims else torch.unbind(output, dim=1)
-
-
 def _on(device: torch.device, network: torch.nn.Module) -> torch.nn.Module:
-    """The network where it runs, laid out as the trainer does it.
+    """The network where it runs, laid out as the trainer does it: cuDNN takes other workspaces for that.
 
-    Colours of pictures lie side by side in memory: cuDNN takes other workspaces for that. Where tensors are
-    counted only, they are as many bytes either way, and parameters without memory cannot be moved.
+    Where tensors are counted only, they are as many bytes either way, and parameters without memory cannot be moved.
     """
-    if device.type == "cpu":
-        return network
-    weights = [each for each in network.parameters() if each.ndim >= 4]
-    if weights and all(each.ndim == 4 for each in weights):
-        return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-    return network.to(device)
+    return network if device.type == "cpu" else laid_out(network.to(device))
