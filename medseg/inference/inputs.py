@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai.data import MetaTensor
+from monai.inferers import Inferer
 
 from medseg.errors import ImageError, on_one_line
 from medseg.images import (
@@ -73,10 +74,13 @@ def _images_at(path: str, *, alone: bool) -> list[FoundImage]:
         return [FoundImage(case_name(Path(path)), path)]
 
 
-def check_input(image: MetaTensor, metadata: Mapping[str, Any], *, whose: str = "this bundle") -> None:
+def check_input(
+    image: MetaTensor, metadata: Mapping[str, Any], *, inferer: Inferer | None = None, whose: str = "this bundle"
+) -> None:
     """Whether a preprocessed image `(channel, spatial...)` is what a bundle's network takes.
 
     Args:
+        inferer: of the bundle; one that cuts slices takes volumes for a network for pictures.
         whose: the bundle, for the message.
 
     Raises:
@@ -85,6 +89,7 @@ def check_input(image: MetaTensor, metadata: Mapping[str, Any], *, whose: str = 
     takes = metadata["network_data_format"]["inputs"]["image"]
     found, dims, path = len(image), image.ndim - 1, image.meta["filename_or_obj"]
     expected, its_dims = takes["num_channels"], len(takes.get("spatial_shape", image.shape[1:]))
+    its_dims = 3 if getattr(inferer, "cuts_slices", False) else its_dims
     if dims != its_dims:
         raise ImageError(f"{path}: has {dims} dimensions; {whose} takes images of {its_dims}")
     if not image.numel():

@@ -89,7 +89,7 @@ class Segmenter(Segments):
         with stages("preprocess"):
             self._budget.check_resampling(_voxels_after(self._preprocessing, image), image.meta["filename_or_obj"])
             ready: MetaTensor = self._preprocessing({"image": image}, start=1)["image"]
-            check_input(ready, self._metadata, whose=self._whose)
+            check_input(ready, self._metadata, inferer=self._inferer, whose=self._whose)
         return ready
 
     def segmented(

@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from monai.data import MetaTensor
+from monai.inferers import SimpleInferer
 
 from medseg.errors import ImageError
 from medseg.images import Geometry, write_dicom_series, write_volume
-from medseg.inference import find_inputs
+from medseg.inference import Mirrored, Slices, find_inputs
+from medseg.inference.inputs import check_input
 
 
 def metadata(channels: int) -> dict[str, Any]:
@@ -104,3 +108,26 @@ def test_series_of_one_folder_are_cases_of_their_own(tmp_path: Path) -> None:
         (tmp_path / number).rmdir()
     found = find_inputs([f"{tmp_path}::1", f"{tmp_path}::2"], metadata=metadata(1))
     assert [each["case"] for each in found] == [f"{tmp_path.name}_1", f"{tmp_path.name}_2"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "inferer", "told"),
+    [
+        ((8, 8), SimpleInferer(), None),
+        ((8, 8, 8), SimpleInferer(), "has 3 dimensions; this bundle takes images of 2"),
+        ((8, 8, 8), Slices(SimpleInferer()), None),
+        ((8, 8, 8), Mirrored(Slices(SimpleInferer())), None),
+        ((8, 8), Slices(SimpleInferer()), "has 2 dimensions; this bundle takes images of 3"),
+    ],
+)
+def test_network_for_pictures_takes_volumes_where_they_are_cut_into_slices(
+    shape: tuple[int, ...], inferer: Any, told: str | None
+) -> None:
+    takes = {"num_channels": 1, "spatial_shape": ["*", "*"]}
+    image = MetaTensor(torch.zeros(1, *shape), meta={"filename_or_obj": "a.nii.gz"})
+    given: dict[str, Any] = {"metadata": {"network_data_format": {"inputs": {"image": takes}}}, "inferer": inferer}
+    if told is None:
+        check_input(image, **given)
+    else:
+        with pytest.raises(ImageError, match=f"^a.nii.gz: {told}$"):
+            check_input(image, **given)

@@ -32,3 +32,8 @@ class Around(Inferer):
         """Bytes that windows are forecast to take; see `SlidingWindow`."""
         found: float | None = getattr(self._inferer, "needed", None)
         return found
+
+    @property
+    def cuts_slices(self) -> bool:
+        """Whether the network sees slices of the image; see `Slices`."""
+        return bool(getattr(self._inferer, "cuts_slices", False))

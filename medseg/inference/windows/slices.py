@@ -41,6 +41,11 @@ class Slices(Around):
         self._axis = axis
         self._neighbours = neighbours
 
+    @property
+    def cuts_slices(self) -> bool:
+        """Always: it takes volumes, whatever the network does."""
+        return True
+
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """What the network says of every voxel: `(N, C, spatial...)` to `(N, classes, spatial...)`, float32."""
         return torch.stack([joined(self.pieces(image, network), image.shape[1:]) for image in inputs])
