@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medseg.data.datalist import Case
+from medseg.images import split_series
 
 _HEAD_BYTES = 1 << 20
 _HEX_DIGITS = 16
@@ -45,6 +46,7 @@ def _add(digest: hashlib._Hash, text: str) -> None:
 def _files(path: Path | None) -> list[Path]:
     if path is None:
         return []
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    return [path]
+    place, _ = split_series(path)
+    if place.is_dir():
+        return sorted(file for file in place.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return [place]

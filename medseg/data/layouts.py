@@ -9,14 +9,23 @@ from itertools import chain
 from pathlib import Path
 
 from medseg.errors import DatasetError, ImageError
-from medseg.images import are_channels, case_name, group_channels, has_image_suffix, visible_files
+from medseg.images import (
+    FoundImage,
+    are_channels,
+    case_name,
+    find_pages,
+    group_channels,
+    has_image_suffix,
+    visible_files,
+)
 
 EXPECTED = (
     "expected images/ and labels/ (or imagesTr/ and labelsTr/) with one file per case of the same name, "
-    "or NAME_mask beside every NAME"
+    "pages in NAME-volume.tif and NAME-labels.tif, or NAME_mask beside every NAME"
 )
 _NUMBER = re.compile(r"\d+")
 _PART = re.compile(r"_\d+$")
+_VOLUME, _LABELS = "-volume", "-labels"  # before the suffix
 _BESIDE = re.compile(r"_mask(_\d+)?$", re.IGNORECASE)
 
 Files = dict[str, tuple[Path, ...]]  # of each case, by its name
@@ -74,7 +83,7 @@ def files_of(dataset: Path) -> FoundFiles:
         what = "is not a folder" if dataset.exists() else "does not exist"
         raise DatasetError(f"dataset folder {dataset} {what}: {EXPECTED}")
     layout = _layout(dataset)
-    return _in_folders(dataset, layout) if layout else _side_by_side(dataset)
+    return _in_folders(dataset, layout) if layout else _pages(dataset) or _side_by_side(dataset)
 
 
 def _layout(dataset: Path) -> FolderLayout | None:
@@ -114,6 +123,30 @@ def _in_folders(dataset: Path, layout: FolderLayout) -> FoundFiles:
         for folder in (layout.masks, layout.observers)
     ]
     return FoundFiles(images, labels, *others)
+
+
+def _pages(dataset: Path) -> FoundFiles | None:
+    """The pages of `NAME-volume.tif` and `NAME-labels.tif`, as ISBI 2012 has them; None without such a pair.
+
+    A volume without labels, as that of a challenge's test, is left out.
+    """
+    found = FoundFiles({}, {})
+    for volume in sorted(path for path in dataset.glob(f"*{_VOLUME}.tif*") if not path.name.startswith(".")):
+        label, name = volume.with_name(volume.name.replace(_VOLUME, _LABELS)), volume.stem.removesuffix(_VOLUME)
+        if label.is_file():
+            images, labels = _pages_of(volume, name), _pages_of(label, name)
+            if len(images) != len(labels):
+                raise DatasetError(f"{label} has {len(labels)} pages and {volume} has {len(images)}: fetch them again")
+            found.images.update(images)
+            found.labels.update(labels)
+    return found if found.images else None
+
+
+def _pages_of(file: Path, name: str) -> Files:
+    try:
+        return {each.name: (Path(each.path),) for each in find_pages(FoundImage(name, str(file)))}
+    except ImageError as error:
+        raise DatasetError(str(error)) from error
 
 
 def _side_by_side(dataset: Path) -> FoundFiles:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from medseg.errors import ImageError
 from medseg.images.dicom import dicom_files, is_dicom
-from medseg.images.read import EXPECTED, is_image, split_series
+from medseg.images.raster import is_raster
+from medseg.images.read import EXPECTED, is_image, read_geometry, split_series
 
 _SUFFIXES = (
     *(".nii.gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd"),
@@ -67,6 +68,20 @@ def find_images(path: str | os.PathLike[str], *, damaged: bool = False) -> list[
         names = " and ".join(Path(each.path).name for each in twins)
         raise ImageError(f"{place}: {names} would give one result; rename one")
     return sorted(found, key=lambda each: each.name)
+
+
+def find_pages(image: FoundImage) -> list[FoundImage]:
+    """Every page of a TIFF that holds several, `NAME_01` and so on; any other image itself.
+
+    Raises:
+        ImageError: if the TIFF is damaged.
+    """
+    place, part = split_series(image.path)
+    count = read_geometry(place).shape[2] if part is None and place.is_file() and is_raster(place) else 1
+    if count == 1:
+        return [image]
+    digits = len(str(count))
+    return [FoundImage(f"{image.name}_{page:0{digits}d}", f"{image.path}::{page}") for page in range(1, count + 1)]
 
 
 def find_twins(images: Iterable[FoundImage]) -> tuple[FoundImage, FoundImage] | None:

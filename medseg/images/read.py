@@ -1,7 +1,7 @@
 """The one door for images: what a path holds is decided by its content.
 
 `PATH::SERIES` names one of several DICOM series in a folder: its number in the list that `medseg inspect`
-prints, its UID or its description.
+prints, its UID or its description. `PATH::PAGE` names one page of a TIFF, counted from 1.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from medseg.images.geometry import Geometry, reordered
 from medseg.images.image import Image
 from medseg.images.itk import is_itk, read_itk, read_itk_geometry
 from medseg.images.nifti import is_nifti, read_nifti, read_nifti_geometry
+from medseg.images.page import page_grid, page_of
 from medseg.images.raster import is_raster, read_raster, read_raster_geometry
 
 EXPECTED = "expected a NIfTI, DICOM, NRRD, MetaImage, PNG, JPEG, TIFF, BMP or GIF file, or a folder of DICOM files"
@@ -32,6 +33,7 @@ class _Format:
     recognises: Callable[[Path], bool]
     read: Callable[[Path], Image]
     read_geometry: Callable[[Path], Geometry]
+    has_pages: bool = False
 
 
 _FILE_FORMATS = (
@@ -39,7 +41,7 @@ _FILE_FORMATS = (
     _Format(is_seg, read_seg, read_seg_geometry),
     _Format(is_dicom, read_dicom, read_dicom_geometry),
     _Format(is_itk, read_itk, read_itk_geometry),
-    _Format(is_raster, read_raster, read_raster_geometry),
+    _Format(is_raster, read_raster, read_raster_geometry, has_pages=True),
 )
 
 
@@ -47,16 +49,17 @@ def read_image(path: str | os.PathLike[str], *, nan: float | None = None) -> Ima
     """Read an image: a file of any format, or a folder that holds one DICOM series.
 
     Args:
-        path: may end in `::SERIES`, see above.
+        path: may end in `::SERIES` or `::PAGE`, see above.
         nan: what NaN and infinity are replaced by, with a warning; None to refuse an image that holds any.
 
     Raises:
         ImageError: naming the file, what is wrong with it, and what to do.
     """
-    place, series = split_series(path)
-    if place.is_dir() or (series is not None and is_dicom(place)):
-        return _finite(read_dicom(place, series=series), nan)
-    return _finite(_format_of(place).read(place), nan)
+    place, part = split_series(path)
+    if place.is_dir() or (part is not None and is_dicom(place)):
+        return _finite(read_dicom(place, series=part), nan)
+    image = _format_of(place, part).read(place)
+    return _finite(image if part is None else page_of(image, part), nan)
 
 
 def _finite(image: Image, nan: float | None) -> Image:
@@ -79,10 +82,11 @@ def read_geometry(path: str | os.PathLike[str]) -> Geometry:
     Raises:
         ImageError: as `read_image`.
     """
-    place, series = split_series(path)
-    if place.is_dir() or (series is not None and is_dicom(place)):
-        return read_dicom_geometry(place, series=series)
-    return _format_of(place).read_geometry(place)
+    place, part = split_series(path)
+    if place.is_dir() or (part is not None and is_dicom(place)):
+        return read_dicom_geometry(place, series=part)
+    grid = _format_of(place, part).read_geometry(place)
+    return grid if part is None else page_grid(grid, part, place)
 
 
 def read_label(
@@ -174,7 +178,7 @@ def read_channels(paths: list[str | os.PathLike[str]], *, nan: float | None = No
 
 
 def split_series(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
-    """An existing path and the series named behind `::`, if one is.
+    """An existing path and the series or page named behind `::`, if one is.
 
     Raises:
         ImageError: if it does not exist or may not be read.
@@ -203,11 +207,13 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _format_of(path: Path) -> _Format:
+def _format_of(path: Path, part: str | None = None) -> _Format:
     if not path.is_file():  # opening a pipe would wait for ever
         raise ImageError(f"{path}: neither a file nor a folder; {EXPECTED}")
     for each in _FILE_FORMATS:
         if each.recognises(path):
+            if part is not None and not each.has_pages:
+                raise ImageError(f"{path}: holds neither series nor pages; leave '::{part}' out")
             return each
     raise ImageError(_why_no_image(path))
 

@@ -27,9 +27,10 @@ MODEL_PARTS = {
     "coarse": "coarse",
 }
 _BATCH_PARTS = {each: each for each in ("save_probabilities", "tolerances", "resume", "shard", "engine")}
+_INPUT_PARTS = {"path": "input", "metadata": "_meta_", "output_dir": "output_dir", "inferer": "inferer"}
 
 bundle_predictor = takes_parts(**MODEL_PARTS, **_BATCH_PARTS)(Predictor)
-bundle_inputs = takes_parts(path="input", metadata="_meta_", output_dir="output_dir")(find_inputs)
+bundle_inputs = takes_parts(**_INPUT_PARTS)(find_inputs)
 bundle_postprocessing = takes_parts(preprocessing="preprocessing", checkpoint="checkpoint", metadata="_meta_")(
     to_source_grid
 )

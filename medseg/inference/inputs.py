@@ -17,6 +17,7 @@ from medseg.images import (
     are_channels,
     case_name,
     find_images,
+    find_pages,
     find_twins,
     group_channels,
 )
@@ -25,7 +26,11 @@ Entry = dict[str, str | list[str]]
 
 
 def find_inputs(
-    path: str | Sequence[str] | None, *, metadata: Mapping[str, Any], output_dir: str | None = None
+    path: str | Sequence[str] | None,
+    *,
+    metadata: Mapping[str, Any],
+    output_dir: str | None = None,
+    inferer: Inferer | None = None,
 ) -> list[Entry]:
     """The entries `{"image": path, "case": name}` of every scan at `path`; see `images.find_images`.
 
@@ -35,10 +40,13 @@ def find_inputs(
     Where the bundle takes several channels, or every file is named `CASE_0000`, nnU-Net's naming holds:
     `CASE_0000`, `CASE_0001`, ... are the channels of `CASE`, and "image" is the list of their paths.
 
+    Where the bundle takes pictures, every page of a TIFF is one.
+
     Args:
         path: a file or folder, or several; None is an error that tells how to give it.
-        metadata: of the bundle, for the number of channels.
+        metadata: of the bundle, for the number of channels and dimensions.
         output_dir: a folder that is not looked at, though it lie among the scans.
+        inferer: of the bundle; see `check_input`.
 
     Raises:
         ImageError: if nothing was given, nothing that can be read is there, a channel is missing, or two scans
@@ -53,6 +61,8 @@ def find_inputs(
     images = [each for one in paths for each in _images_at(one, alone=len(paths) == 1)]
     if output_dir is not None:
         images = [each for each in images if Path(each.path).resolve() != Path(output_dir).resolve()]
+    if _dimensions(metadata, inferer) == 2:
+        images = [page for each in images for page in _pages(each)]
     twins = find_twins(images)
     if twins is not None:
         raise ImageError(f"{' and '.join(each.path for each in twins)} would give one result; rename one")
@@ -74,6 +84,19 @@ def _images_at(path: str, *, alone: bool) -> list[FoundImage]:
         return [FoundImage(case_name(Path(path)), path)]
 
 
+def _pages(image: FoundImage) -> list[FoundImage]:
+    try:
+        return find_pages(image)
+    except ImageError:  # reading it tells what is wrong
+        return [image]
+
+
+def _dimensions(metadata: Mapping[str, Any], inferer: Inferer | None) -> int | None:
+    """Of the images that a bundle takes; None where its metadata do not tell."""
+    shape = metadata["network_data_format"]["inputs"]["image"].get("spatial_shape")
+    return 3 if getattr(inferer, "cuts_slices", False) else shape and len(shape)
+
+
 def check_input(
     image: MetaTensor, metadata: Mapping[str, Any], *, inferer: Inferer | None = None, whose: str = "this bundle"
 ) -> None:
@@ -88,9 +111,8 @@ def check_input(
     """
     takes = metadata["network_data_format"]["inputs"]["image"]
     found, dims, path = len(image), image.ndim - 1, image.meta["filename_or_obj"]
-    expected, its_dims = takes["num_channels"], len(takes.get("spatial_shape", image.shape[1:]))
-    its_dims = 3 if getattr(inferer, "cuts_slices", False) else its_dims
-    if dims != its_dims:
+    expected, its_dims = takes["num_channels"], _dimensions(metadata, inferer)
+    if its_dims not in (None, dims):
         raise ImageError(f"{path}: has {dims} dimensions; {whose} takes images of {its_dims}")
     if not image.numel():
         raise ImageError(f"{path}: nothing is left of it after the preprocessing of {whose} crops it")

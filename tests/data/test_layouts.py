@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from medseg.data import Case, find_cases
 from medseg.errors import DatasetError
@@ -113,6 +115,30 @@ def test_further_files_in_the_labels_folder_are_parts_unless_an_image_has_that_n
 
     make(tmp_path, "images/a_1.png")
     assert {name: len(case.more_labels) for name, case in by_name(tmp_path).items()} == {"a": 1, "a_1": 0}
+
+
+def write_pages(path: Path, count: int) -> None:
+    tifffile.imwrite(path, np.zeros((count, 5, 7), np.uint8), photometric="minisblack")
+
+
+def test_pages_of_isbi_2012_are_cases_and_its_test_volume_is_none(tmp_path: Path) -> None:
+    for name in ("train-volume", "train-labels", "test-volume"):
+        write_pages(tmp_path / f"{name}.tif", 12)
+
+    cases = find_cases(tmp_path)
+
+    assert [case.name for case in cases] == [f"train_{number:02d}" for number in range(1, 13)]
+    assert cases[9] == Case("train_10", (tmp_path / "train-volume.tif::10",), tmp_path / "train-labels.tif::10")
+
+
+def test_pages_without_labels_are_told(tmp_path: Path) -> None:
+    write_pages(tmp_path / "train-volume.tif", 3)
+    write_pages(tmp_path / "train-labels.tif", 2)
+
+    with pytest.raises(
+        DatasetError, match=r"train-labels\.tif has 2 pages and .*train-volume\.tif has 3: fetch them again$"
+    ):
+        find_cases(tmp_path)
 
 
 def test_channels_of_nnunet_are_gathered_in_imagestr(tmp_path: Path) -> None:

@@ -233,6 +233,28 @@ def test_equal_pages_are_slices_and_others_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "b.tif")
 
 
+@pytest.mark.parametrize("imagej", [False, True])
+def test_pages_are_named_from_1_and_are_pictures(tmp_path: Path, imagej: bool) -> None:
+    pages = RNG.integers(0, 256, (3, 5, 7), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pages, imagej=imagej, photometric="minisblack", metadata={"axes": "ZYX"})
+    for number, page in enumerate(pages, 1):
+        named = f"{tmp_path}/a.tif::{number}"
+        image = read_image(named)
+        np.testing.assert_array_equal(image.array[:, :, 0], page.T)
+        assert (image.spatial_dims, str(image.path)) == (2, named)
+        assert read_geometry(named).agrees_with(image.geometry)
+    for read in (read_image, read_geometry):
+        for wrong in ("0", "4", "x"):
+            with pytest.raises(ImageError, match=rf"a\.tif: no page '{wrong}' in it; take a number from 1 to 3$"):
+                read(f"{tmp_path}/a.tif::{wrong}")
+
+
+def test_a_part_of_a_file_that_has_none_is_refused(tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.nii.gz", np.zeros((3, 4, 5), np.int16), Geometry((3, 4, 5), np.eye(4)))
+    with pytest.raises(ImageError, match=r"a\.nii\.gz: holds neither series nor pages; leave '::2' out$"):
+        read_image(f"{tmp_path}/a.nii.gz::2")
+
+
 def test_imagej_and_ome_tell_spacing_slices_and_channels(tmp_path: Path) -> None:
     volume = RNG.integers(0, 256, (4, 5, 7), np.uint8)
     metadata = {"axes": "ZYX", "spacing": 2.5, "unit": "um"}

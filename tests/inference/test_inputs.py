@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from monai.data import MetaTensor
 from monai.inferers import SimpleInferer
@@ -17,8 +18,8 @@ from medseg.inference import Mirrored, Slices, find_inputs
 from medseg.inference.inputs import check_input
 
 
-def metadata(channels: int) -> dict[str, Any]:
-    return {"network_data_format": {"inputs": {"image": {"num_channels": channels}}}}
+def metadata(channels: int, **others: Any) -> dict[str, Any]:
+    return {"network_data_format": {"inputs": {"image": {"num_channels": channels, **others}}}}
 
 
 def write(folder: Path, *names: str) -> None:
@@ -111,6 +112,24 @@ def test_series_of_one_folder_are_cases_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("dims", "inferer", "cases"),
+    [
+        (2, None, ["a_1", "a_2", "a_3", "b"]),
+        (2, Slices(SimpleInferer()), ["a", "b"]),
+        (3, None, ["a", "b"]),
+    ],
+)
+def test_pages_are_pictures_where_the_bundle_takes_pictures(
+    tmp_path: Path, dims: int, inferer: Any, cases: list[str]
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 5, 7), np.uint8), photometric="minisblack")
+    (tmp_path / "b.tif").write_bytes(b"II*\0 damaged")
+    found = find_inputs(str(tmp_path), metadata=metadata(1, spatial_shape=["*"] * dims), inferer=inferer)
+    assert [each["case"] for each in found] == cases
+    assert found[0]["image"] == f"{tmp_path}/a.tif" + ("::1" if len(cases) == 4 else "")
+
+
+@pytest.mark.parametrize(
     ("shape", "inferer", "told"),
     [
         ((8, 8), SimpleInferer(), None),
@@ -123,9 +142,8 @@ def test_series_of_one_folder_are_cases_of_their_own(tmp_path: Path) -> None:
 def test_network_for_pictures_takes_volumes_where_they_are_cut_into_slices(
     shape: tuple[int, ...], inferer: Any, told: str | None
 ) -> None:
-    takes = {"num_channels": 1, "spatial_shape": ["*", "*"]}
     image = MetaTensor(torch.zeros(1, *shape), meta={"filename_or_obj": "a.nii.gz"})
-    given: dict[str, Any] = {"metadata": {"network_data_format": {"inputs": {"image": takes}}}, "inferer": inferer}
+    given: dict[str, Any] = {"metadata": metadata(1, spatial_shape=["*", "*"]), "inferer": inferer}
     if told is None:
         check_input(image, **given)
     else:
