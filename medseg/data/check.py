@@ -54,7 +54,7 @@ def check_cases(
 def _problem(case: Case, *, class_names: Mapping[int, str], coding: LabelCoding | None) -> str | bool:
     """What is wrong with one case, in words; else whether its label is empty."""
     if case.label is None:
-        return f"case {case.name} has no label"
+        return f"case {case.name} has no label: add that of {case.images[0]}, or choose another fold"
     try:
         grid = read_geometry(case.images[0])
         for channel in case.images[1:]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from medseg.data.layouts import FoundFiles, files_of
+from medseg.data.layouts import FoundFiles, files_of, images_without_labels
 from medseg.errors import DatasetError
 
 Subset = Literal["training", "test"]
@@ -20,7 +20,7 @@ class Case:
     Attributes:
         name: unique in its subset.
         images: one path, or one for each channel.
-        label: its file.
+        label: its file; None for a test case whose label is not given out.
         more_labels: further parts of the label, where every lesion has a file.
         mask: where results count, such as the field of view of a fundus camera.
         observer: the label by a second human observer.
@@ -37,7 +37,7 @@ class Case:
 
 
 def find_cases(dataset_dir: str | os.PathLike[str]) -> list[Case]:
-    """The cases of a dataset folder, sorted by name, each with its image and its label.
+    """The cases of a dataset folder, sorted by name, each with its image and its label (a `test/` may have none).
 
     The layouts are those of `layouts.LAYOUTS` (`images/` and `labels/`, perhaps with `masks/` and
     `labels_2nd_observer/`; `imagesTr/` and `labelsTr/`; DRIVE's own), the pages of `NAME-volume.tif` and
@@ -56,8 +56,10 @@ def find_cases(dataset_dir: str | os.PathLike[str]) -> list[Case]:
     dataset = Path(dataset_dir)
     if not (dataset / "training").is_dir():
         return _cases(files_of(dataset), "training")
-    test = _cases(files_of(dataset / "test"), "test") if (dataset / "test").is_dir() else []
-    return [*_cases(files_of(dataset / "training"), "training"), *test]
+    training, aside = _cases(files_of(dataset / "training"), "training"), dataset / "test"
+    if not aside.is_dir():
+        return training
+    return [*training, *_cases(images_without_labels(aside) or files_of(aside), "test")]
 
 
 def _cases(files: FoundFiles, subset: Subset) -> list[Case]:
@@ -68,8 +70,8 @@ def _cases(files: FoundFiles, subset: Subset) -> list[Case]:
         Case(
             name,
             files.images[name],
-            files.labels[name][0],
-            more_labels=files.labels[name][1:],
+            files.labels[name][0] if name in files.labels else None,
+            more_labels=files.labels.get(name, ())[1:],
             mask=files.masks.get(name, (None,))[0],
             observer=files.observers.get(name, (None,))[0],
             subset=subset,

@@ -86,6 +86,18 @@ def files_of(dataset: Path) -> FoundFiles:
     return _in_folders(dataset, layout) if layout else _pages(dataset) or _side_by_side(dataset)
 
 
+def images_without_labels(dataset: Path) -> FoundFiles | None:
+    """The images of a folder that is given out without any labels, as DRIVE's `test/` is; None where it is not.
+
+    Raises:
+        DatasetError: if two images have one name.
+    """
+    folders = [each.images for each in LAYOUTS if (dataset / each.images).is_dir()]
+    if not folders or any((dataset / each.labels).is_dir() for each in LAYOUTS):
+        return None
+    return FoundFiles(_by_name(dataset / folders[0], case_name), {})
+
+
 def _layout(dataset: Path) -> FolderLayout | None:
     """The layout of which both folders are there, None where labels stand beside their images."""
     complete = [each for each in LAYOUTS if (dataset / each.images).is_dir() and (dataset / each.labels).is_dir()]

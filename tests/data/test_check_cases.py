@@ -130,7 +130,7 @@ def test_the_first_of_several_problems_is_named_and_the_others_counted(tmp_path:
 
 
 def test_a_case_without_a_label_is_a_problem(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="case x has no label"):
+    with pytest.raises(DatasetError, match=r"case x has no label: add that of .*x, or choose another fold$"):
         check_cases([Case("x", (tmp_path / "x",), None)], class_names=CLASSES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,18 @@ def test_test_cases_are_those_set_aside_and_must_be_there(tmp_path: Path) -> Non
     assert numbers(labelled(tmp_path / "two", fold="test", folds=Folds(2, test_every=3))) == [2, 5]
     with pytest.raises(DatasetError, match=r"two: no test cases; a dataset sets them aside in a folder test/"):
         labelled(tmp_path / "two", fold="test")
+
+
+def test_test_cases_need_labels_only_where_they_are_asked_for(tmp_path: Path) -> None:
+    make(tmp_path / "training", full=6)
+    make(tmp_path / "test", full=2)
+    shutil.rmtree(tmp_path / "test" / "labels")
+
+    assert numbers(split(tmp_path, fold="all").training) == numbers(labelled(tmp_path, fold="all")) == list(range(6))
+    with pytest.raises(
+        DatasetError, match=r"^case 000 has no label: add that of .*/test/images/000\.png, or .* fold \(1 other case"
+    ):
+        labelled(tmp_path, fold="test")
 
 
 def test_truth_stands_where_preprocessing_does_not_touch_it(tmp_path: Path) -> None:

@@ -47,6 +47,17 @@ def test_drive_as_it_is_published(tmp_path: Path) -> None:
     ]
 
 
+def test_test_images_of_drive_may_have_no_labels(tmp_path: Path) -> None:
+    """As the challenge's site gives it now."""
+    make(tmp_path / "training", "images/21_training.tif", "1st_manual/21_manual1.gif", "mask/21_training_mask.gif")
+    make(tmp_path / "test", "images/01_test.tif", "mask/01_test_mask.gif")
+
+    assert [(case.name, case.subset, case.label is None) for case in find_cases(tmp_path)] == [
+        ("21", "training", False),
+        ("01_test", "test", True),
+    ]
+
+
 def test_masks_and_second_observers_stand_in_folders_of_their_own(tmp_path: Path) -> None:
     make(tmp_path, "images/a.tif", "labels/a.gif", "masks/a.png", "labels_2nd_observer/a.png")
 
