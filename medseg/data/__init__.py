@@ -21,7 +21,9 @@ _PARTS = {
     "label_reader": "label_reader",
 }
 
-bundle_split = takes_parts(**_PARTS)(load_split)
+_TRAINED = {each: each for each in ("preprocessing", "inferer", "bundle_root")}
+
+bundle_split = takes_parts(**_PARTS, **_TRAINED)(load_split)
 bundle_labelled = takes_parts(**_PARTS, side="side", masked="masked")(load_labelled)
 
 __all__ = [

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from medseg.data.datalist import Case
 from medseg.errors import DatasetError, ImageError
-from medseg.images import Image, LabelCoding, read_geometry, read_label, read_label_parts
+from medseg.images import Geometry, Image, LabelCoding, read_geometry, read_image, read_label, read_label_parts
 
 # A label of a large CT takes a gigabyte once decoded.
 _MOST_READERS = 8
@@ -21,7 +22,11 @@ _HINT = "; is it a black and white mask? give the bundle a label_reader of the c
 
 
 def check_cases(
-    cases: Sequence[Case], *, class_names: Mapping[int, str], coding: LabelCoding | None = None
+    cases: Sequence[Case],
+    *,
+    class_names: Mapping[int, str],
+    coding: LabelCoding | None = None,
+    dims: int | None = None,
 ) -> set[str]:
     """Read every label and every image's header, and raise when a case could not be trained on.
 
@@ -32,6 +37,7 @@ def check_cases(
         cases: as `find_cases` gives them.
         class_names: value -> name of the foreground.
         coding: how label files tell the classes; None for whole numbers.
+        dims: of every image, 2 for pictures and 3 for volumes; None where that is not known.
 
     Returns:
         The names of the cases whose label is empty: background only.
@@ -40,9 +46,10 @@ def check_cases(
         DatasetError: names the first offending file, what was found and expected, and how many
             other cases have problems.
     """
+    problem = partial(_problem, class_names=class_names, coding=coding, dims=dims)
     readers = min(_MOST_READERS, os.cpu_count() or 1)
     with ThreadPoolExecutor(readers, thread_name_prefix="check") as pool:
-        answers = list(pool.map(partial(_problem, class_names=class_names, coding=coding), cases))
+        answers = list(pool.map(problem, cases))
     problems = [answer for answer in answers if isinstance(answer, str)]
     if problems:
         others = len(problems) - 1
@@ -51,12 +58,15 @@ def check_cases(
     return {case.name for case, empty in zip(cases, answers, strict=True) if empty}
 
 
-def _problem(case: Case, *, class_names: Mapping[int, str], coding: LabelCoding | None) -> str | bool:
+def _problem(case: Case, *, class_names: Mapping[int, str], coding: LabelCoding | None, dims: int | None) -> str | bool:
     """What is wrong with one case, in words; else whether its label is empty."""
     if case.label is None:
         return f"case {case.name} has no label: add that of {case.images[0]}, or choose another fold"
     try:
         grid = read_geometry(case.images[0])
+        found = _dims(case.images[0], grid, dims)
+        if found != dims:
+            return f"{case.images[0]}: has {found} dimensions, and other cases have {dims}; leave it out"
         for channel in case.images[1:]:
             other = read_geometry(channel)
             if not other.agrees_with(grid):
@@ -67,10 +77,19 @@ def _problem(case: Case, *, class_names: Mapping[int, str], coding: LabelCoding 
             read_label(case.mask, grid=grid, coding=LabelCoding("white"))
     except ImageError as error:
         return str(error)
-    found = wrong_classes(label, case.label, class_names)
-    if found is None and observed is not None:
-        found = wrong_classes(observed, case.observer, class_names)
-    return found or not (label.array > 0.5).any()
+    wrong = wrong_classes(label, case.label, class_names)
+    if wrong is None and observed is not None:
+        wrong = wrong_classes(observed, case.observer, class_names)
+    return wrong or not (label.array > 0.5).any()
+
+
+def _dims(path: Path, grid: Geometry, expected: int | None) -> int | None:
+    """The dimensions of an image; what is `expected` where its header does not contradict."""
+    slices = grid.shape[2]
+    if expected == 2 and slices > 1:
+        return 3
+    # Only a volume of one slice, of which there are few, must be read to be told from a picture.
+    return read_image(path).spatial_dims if expected == 3 and slices == 1 else expected
 
 
 def wrong_classes(label: Image, path: object, class_names: Mapping[int, str]) -> str | None:

@@ -11,11 +11,15 @@ from medseg.bundle.metadata import class_names
 from medseg.data.check import check_cases
 from medseg.data.datalist import Case, find_cases
 from medseg.data.digest import digest
+from medseg.data.fit import Taken, check_fit
 from medseg.data.folds import Folds
 from medseg.errors import ConfigError, DatasetError
 from medseg.images import needs_grid
 
 if TYPE_CHECKING:  # importing MONAI takes seconds
+    from monai.inferers import Inferer
+    from monai.transforms import Compose
+
     from medseg.images.reader import LabelReader
 
 Entry = dict[str, str | list[str]]
@@ -43,8 +47,11 @@ def load_split(
     folds: Folds | None = None,
     label_reader: LabelReader | None = None,
     max_empty: float | None = None,
+    preprocessing: Compose | None = None,
+    inferer: Inferer | None = None,
+    bundle_root: str | None = None,
 ) -> Split:
-    """Find, check and split the cases of a dataset folder; see `find_cases`, `check_cases` and `Folds`.
+    """Find, check and split the cases of a dataset folder; see `find_cases`, `check_fit`, `check_cases` and `Folds`.
 
     Args:
         dataset_dir: the folder; None is an error that tells how to give it.
@@ -55,6 +62,9 @@ def load_split(
         label_reader: how label files tell the classes; None for whole numbers.
         max_empty: largest share of training cases whose label is empty; of more, evenly spaced ones are
             taken. A network that mostly sees empty images learns to find nothing.
+        preprocessing: of the bundle; None to leave out whether the images are what the network takes.
+        inferer: of the bundle; one that cuts slices takes volumes.
+        bundle_root: the bundle's folder, whose layer for volumes is named where it would help.
 
     Raises:
         DatasetError: naming the first file at fault.
@@ -62,7 +72,10 @@ def load_split(
     """
     found = [case for case in _found(dataset_dir) if case.subset == "training"]
     cases = _few(found, max_cases)
-    empty = _check(cases, metadata, label_reader)
+    dims = None
+    if preprocessing is not None and cases:
+        dims = check_fit(cases[0], preprocessing, Taken.of(metadata, inferer, bundle_root))
+    empty = _check(cases, metadata, label_reader, dims)
     sides = (folds or Folds()).of(found, fold)  # of all: a quick try must not train on cases that are set aside
     taken = {case.name for case in cases}
     training, validation = ([case for case in side if case.name in taken] for side in sides)
@@ -152,8 +165,11 @@ def _found(dataset_dir: str | None) -> list[Case]:
     return find_cases(dataset_dir)
 
 
-def _check(cases: Sequence[Case], metadata: Mapping[str, Any], label_reader: LabelReader | None) -> set[str]:
-    return check_cases(cases, class_names=class_names(metadata), coding=label_reader.coding if label_reader else None)
+def _check(
+    cases: Sequence[Case], metadata: Mapping[str, Any], label_reader: LabelReader | None, dims: int | None = None
+) -> set[str]:
+    coding = label_reader.coding if label_reader else None
+    return check_cases(cases, class_names=class_names(metadata), coding=coding, dims=dims)
 
 
 def _labelled(case: Case) -> Entry:

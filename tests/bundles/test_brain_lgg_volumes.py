@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from medseg.bundle.run import find_bundle, find_layer, run_bundle
+from medseg.errors import DatasetError
 from medseg.images import Geometry, read_geometry, read_image, read_label, write_labels, write_volume
 
 SIDE = slice(96, 160)  # what is cut out of every slice
@@ -35,6 +36,23 @@ def volumes(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_volume(folder / "images" / f"{name}_{channel:04d}.nii.gz", image[..., channel].astype(np.int16), grid)
         write_labels(folder / "labels" / f"{name}.nii.gz", (label > 0).astype(np.uint8), grid)
     return folder
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_volumes_and_slices_that_were_taken_for_the_other_are_refused_before_the_training(
+    volumes: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    bundle = find_bundle("brain_lgg_2d")
+    given: dict[str, Any] = {"device": "cpu", "output_dir": str(tmp_path)}
+    with pytest.raises(DatasetError, match=r"_0000\.nii\.gz: has 3 dimensions; .* images of 2: add --layer volumes$"):
+        run_bundle(bundle, "train.yaml", overrides=given | {"dataset_dir": str(volumes)})
+    with pytest.raises(DatasetError, match=r"_08\.tif: has 2 dimensions; .* images of 3: leave the layer volumes out$"):
+        run_bundle(
+            bundle,
+            "train.yaml",
+            layers=[find_layer("volumes", bundle)],
+            overrides=given | {"dataset_dir": str(data_dir / "brain_lgg")},
+        )
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 
 from medseg.data import Case, check_cases, find_cases
@@ -127,6 +128,31 @@ def test_the_first_of_several_problems_is_named_and_the_others_counted(tmp_path:
         check_cases(find_cases(tmp_path), class_names=CLASSES)
     with pytest.raises(DatasetError, match=r"labels/c.nii.gz holds .* \(1 other case has problems too\)"):
         check_cases(find_cases(tmp_path)[2:], class_names=CLASSES)
+
+
+def test_a_picture_among_volumes_and_a_volume_among_pictures_are_named(tmp_path: Path) -> None:
+    for name, pages in (("a", 1), ("b", 3)):
+        for folder in ("images", "labels"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            tifffile.imwrite(
+                tmp_path / folder / f"{name}.tif", np.zeros((pages, 5, 7), np.uint8), photometric="minisblack"
+            )
+    cases = find_cases(tmp_path)
+
+    check_cases(cases, class_names=CLASSES)
+    for dims, others, wrong in ((3, 2, "a"), (2, 3, "b")):
+        with pytest.raises(
+            DatasetError,
+            match=rf"images/{wrong}\.tif: has {others} dimensions, and other cases have {dims}; leave it out$",
+        ):
+            check_cases(cases, class_names=CLASSES, dims=dims)
+
+
+def test_a_volume_of_one_slice_is_no_picture(tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        write_nifti(tmp_path / folder / "a.nii.gz", np.zeros((4, 5, 1), np.uint8), np.eye(4))
+
+    check_cases(find_cases(tmp_path), class_names=CLASSES, dims=3)
 
 
 def test_a_case_without_a_label_is_a_problem(tmp_path: Path) -> None:

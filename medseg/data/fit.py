@@ -1,0 +1,93 @@
+"""Whether a dataset's images are of the kind that a bundle's network takes, asked before a training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medseg.data.datalist import Case
+from medseg.errors import DatasetError
+
+if TYPE_CHECKING:  # importing MONAI takes seconds
+    from monai.inferers import Inferer
+    from monai.transforms import Compose
+
+_VOLUMES = "volumes"  # the layer with which a bundle of pictures trains on volumes
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The images that a bundle takes, once they are preprocessed.
+
+    Attributes:
+        dims: 2 for pictures, 3 for volumes.
+        channels: how many.
+        channel_names: of each.
+        by_slices: whether volumes are cut for a network of pictures.
+        has_layer: whether the bundle has a layer that does so.
+    """
+
+    dims: int
+    channels: int
+    channel_names: tuple[str, ...]
+    by_slices: bool
+    has_layer: bool
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any], inferer: Inferer | None, bundle_root: str | None) -> Taken:
+        """What a bundle's metadata tell, and its inferer, which may cut slices."""
+        takes = metadata["network_data_format"]["inputs"]["image"]
+        by_slices = bool(getattr(inferer, "cuts_slices", False))
+        layer = Path(bundle_root or "") / "configs" / f"{_VOLUMES}.yaml"
+        names = tuple(takes["channel_def"].values())
+        dims = 3 if by_slices else len(takes["spatial_shape"])
+        return cls(dims, takes["num_channels"], names, by_slices, bundle_root is not None and layer.is_file())
+
+    def problem(self, dims: int, channels: int) -> str | None:
+        """What is wrong with an image, and what to do; None where nothing is."""
+        if dims != self.dims:
+            return f"has {dims} dimensions; this bundle takes images of {self.dims}: {self._instead()}"
+        if channels != self.channels:
+            names = ", ".join(self.channel_names)
+            missing = "give them in one file, or as CASE_0000, CASE_0001 and so on"
+            instead = missing if channels < self.channels else "leave the others out"
+            return f"has {_counted(channels)}; this bundle takes {self.channels} ({names}): {instead}"
+        return None
+
+    def _instead(self) -> str:
+        if self.dims == 2:
+            return f"add --layer {_VOLUMES}" if self.has_layer else "give single slices, or take a bundle for volumes"
+        return f"leave the layer {_VOLUMES} out" if self.by_slices else "give volumes, or take a bundle for pictures"
+
+
+def _counted(channels: int) -> str:
+    return "1 channel" if channels == 1 else f"{channels} channels"
+
+
+def check_fit(case: Case, preprocessing: Compose, taken: Taken) -> int | None:
+    """Read and preprocess one case's image, and raise where the network could not take it.
+
+    Returns:
+        The dimensions of its files; None if they cannot be read, of which `check_cases` tells more.
+
+    Raises:
+        DatasetError: naming the file, what it has, what the bundle takes and what to do.
+    """
+    paths = [str(path) for path in case.images]
+    try:
+        image = preprocessing({"image": paths if len(paths) > 1 else paths[0]}, end=1)["image"]
+    except Exception:
+        return None
+    dims: int = image.ndim - 1
+    try:
+        ready = preprocessing({"image": image}, start=1)["image"]
+    except Exception:  # of a volume where a picture belongs, say
+        ready = image
+        if dims == taken.dims:
+            return dims
+    problem = taken.problem(ready.ndim - 1, len(ready))
+    if problem is not None:
+        raise DatasetError(f"{case.images[0]}: {problem}")
+    return dims
