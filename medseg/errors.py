@@ -57,6 +57,11 @@ def on_one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def reason(error: BaseException, *, most: int = 200) -> str:
+    """Why a library failed, on one line of at most so many letters: for the middle of a message of ours."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def one_line_errors() -> None:
     """Print an uncaught `MedsegError` as one line on stderr; leave every other error to Python."""
     previous = sys.excepthook

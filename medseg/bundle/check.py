@@ -17,7 +17,7 @@ from pydoc import locate
 from typing import Any
 
 from medseg.bundle.running import config_files, root, running_workflow
-from medseg.errors import ConfigError, one_line_errors
+from medseg.errors import ConfigError, one_line_errors, reason
 
 _OF_THE_TRAINING = ("$@trained.", "$medseg.bundle.trained(")  # how configs take what train.yaml describes
 _SEPARATOR = "::"
@@ -87,8 +87,7 @@ def load_config(path: Path) -> dict[str, Any]:
     except (KeyError, IndexError):
         content = ConfigParser.load_config_file(str(path))  # a layer's nested keys need the bundle below them
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"{path}: cannot be read as a config: {reason}") from error
+        raise ConfigError(f"{path}: cannot be read as a config: {reason(error)}") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path}: holds no ids; expected lines such as 'max_epochs: 10'")
     return dict(content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from medseg.errors import ConfigError
+from medseg.errors import ConfigError, reason
 
 _BUILT = re.compile(r"Failed to instantiate component '([^']+)'")
 _APPLIED = re.compile(r"applying transform <([\w.]+)")
@@ -24,12 +24,10 @@ def component_error(error: BaseException) -> ConfigError | None:
         elif applied := _APPLIED.search(text):
             found = f"{applied[1]}: cannot be applied"
     innermost = chain[-1]
-    reason = " ".join(str(innermost).split())
-    if found is None or not isinstance(innermost, _REFUSALS) or _BUILT.search(reason) or _APPLIED.search(reason):
+    why = reason(innermost, most=10_000)
+    if found is None or not isinstance(innermost, _REFUSALS) or _BUILT.search(why) or _APPLIED.search(why):
         return None
-    return ConfigError(
-        f"{found}: {reason[:300] or type(innermost).__name__}; check the values that the config gives it"
-    )
+    return ConfigError(f"{found}: {why[:300]}; check the values that the config gives it")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

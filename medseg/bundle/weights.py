@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from medseg.errors import BundleError
+from medseg.errors import BundleError, reason
 from medseg.files import replacing
 
 
@@ -45,5 +45,4 @@ def load_weights(network: torch.nn.Module, path: str | Path, device: str | torch
     try:
         network.load_state_dict(state.get("model", state))
     except (RuntimeError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BundleError(f"{path}: these weights do not fit the bundle's network_def: {reason}") from error
+        raise BundleError(f"{path}: these weights do not fit the bundle's network_def: {reason(error)}") from error

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import ImageError
+from medseg.errors import ImageError, reason
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.nifti_header import LONGEST, Header, find_note, parse
@@ -106,7 +106,7 @@ def _files(path: Path) -> _Files:
     try:
         start = _start(header, LONGEST)
     except _UNREADABLE as error:
-        raise ImageError(f"{path}: truncated or damaged ({_reason(error)}); fetch or convert it again") from error
+        raise ImageError(f"{path}: truncated or damaged ({reason(error)}); fetch or convert it again") from error
     return _Files(header, voxels, start, kind or _SINGLE)
 
 
@@ -174,7 +174,7 @@ def _read(files: _Files, header: Header, path: Path) -> tuple[NDArray[Any], Note
         if files.kind == _PAIR:
             start = _start(files.header, _CHUNK)
     except _UNREADABLE as error:
-        raise ImageError(f"{path}: truncated or damaged ({_reason(error)}); fetch or convert it again") from error
+        raise ImageError(f"{path}: truncated or damaged ({reason(error)}); fetch or convert it again") from error
     note, sound = find_note(start, header_size)
     warnings = [] if sound else ["the header's extensions are damaged and were ignored"]
     if after:
@@ -261,7 +261,3 @@ def _type_for(values: list[int], types: tuple[Any, ...]) -> Any:
 
 def _product(shape: tuple[int, ...]) -> str:
     return " x ".join(str(length) for length in shape)
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:150] or type(error).__name__

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import ImageError
+from medseg.errors import ImageError, reason
 from medseg.images.geometry import Geometry
 from medseg.images.note import Note, caret_note_from, note_from
 
@@ -214,8 +214,9 @@ def _geometry(fields: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry
             for affine in _coded_affines(fields):
                 places.append(Geometry((shape[0], shape[1], shape[2]), np.diag([scale, scale, scale, 1]) @ affine))
     except _DAMAGED as error:
-        reason = " ".join(str(error).split())
-        raise ImageError(f"{path}: its place in the world is damaged ({reason}); mend its sform and qform") from error
+        raise ImageError(
+            f"{path}: its place in the world is damaged ({reason(error)}); mend its sform and qform"
+        ) from error
     if not places:
         raise ImageError(f"{path}: neither sform nor qform says where it lies (both codes are 0); set one of them")
     if len(places) == 2 and not places[0].agrees_with(places[1], tolerance_mm=_DIFFERENCE_MM):

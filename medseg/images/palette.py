@@ -26,6 +26,7 @@ __all__ = [
 
 _MOST_OFF = 0.2  # of the pixels: a photograph is no label
 _FEWEST = 16  # pixels that an area of one colour must have
+_AS_JPEG_LEAVES_IT = 32.0  # how far from its colour an area may be without a word
 _IN_BLOCKS = 0.25  # of a colour's pixels start a 2 x 2 block: edges that were blended never do
 
 
@@ -59,7 +60,8 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     """The label map that a colour-coded picture shows: `(i, j, k)`, uint8 or int32.
 
     Pixels off the palette, which blended edges are, take the nearest colour's value (Euclid in RGB) and are
-    reported as a warning. Areas of a colour that is no palette colour are an error, since a class is missing.
+    reported as a warning, and so are areas within the tolerance that are farther off than JPEG leaves them. Areas
+    of a colour that is no palette colour are an error, since a class is missing.
 
     Args:
         image: grey or RGB of 8 bits; of 16 bits the upper 8 count, unless they are all 0.
@@ -77,12 +79,11 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     off = distance > max(tolerance, 0)
     if off.any():
         _check_off(image, packed, colours[off], counts[off])
+    warnings = [*_report(counts, off, distance, rgb), *_far_areas(packed, colours, distance, palette, nearest, off)]
     values = np.array([each.value for each in palette.entries])
     values = values.astype(np.uint8 if values.min() >= 0 and values.max() <= 255 else np.int32)
     labels = values[nearest][inverse.reshape(packed.shape)]
-    return replace(
-        image, array=labels, classes=palette.classes, warnings=(*image.warnings, *_report(counts, off, distance, rgb))
-    )
+    return replace(image, array=labels, classes=palette.classes, warnings=(*image.warnings, *warnings))
 
 
 def mask_labels(image: Image, *, foreground: Literal["white", "black"] = "white", tolerance: float = 96.0) -> Image:
@@ -202,6 +203,26 @@ def _check_off(image: Image, packed: NDArray[Any], colours: NDArray[Any], counts
             f"{image.path}: {100 * counts.sum() / packed.size:.0f} % of the pixels, {_unpacked(int(colours[worst]))} "
             f"with {counts[worst]} of them, are off the palette; it is no label, has another one, or needs a tolerance"
         )
+
+
+def _far_areas(
+    packed: NDArray[np.int32],
+    colours: NDArray[Any],
+    distance: NDArray[np.float64],
+    palette: Palette,
+    nearest: NDArray[np.intp],
+    off: NDArray[np.bool_],
+) -> list[str]:
+    far = np.flatnonzero((distance > _AS_JPEG_LEAVES_IT) & ~off)
+    if not far.size:
+        return []
+    pixels, blocks = _counts(packed), _counts(packed[_block_starts(packed)])
+    return [
+        f"{_unpacked(colour)} fills areas, {pixels[colour]} pixels, and took the value of the nearest colour, "
+        f"{palette.entries[nearest[index]].name}, which is {distance[index]:.0f} away"
+        for index in far
+        if _fills(pixels[colour := int(colours[index])], blocks.get(colour, 0))
+    ]
 
 
 def _report(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from medseg.errors import ImageError
+from medseg.errors import ImageError, reason
 from medseg.files import write_text
 from medseg.types import Colour, LabelClass
 
@@ -72,7 +72,7 @@ class Palette:
         try:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise ImageError(f"{path}: no palette that can be read ({_reason(error)}); {_EXPECTED}") from error
+            raise ImageError(f"{path}: no palette that can be read ({reason(error)}); {_EXPECTED}") from error
         entries = tuple(_entries(text, path, background))
         try:
             return cls(entries)
@@ -168,7 +168,3 @@ def _entry(columns: dict[str, int], cells: list[str], row: int, place: str) -> P
     if len(parts) != 3 or not all(0 <= part <= 255 for part in parts) or not 0 <= value <= 65535:
         raise ImageError(f"{place}: no colour from 0 to 255 and value from 0 to 65535; {_EXPECTED}")
     return PaletteEntry(value, name, (parts[0], parts[1], parts[2]))
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:100]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import ImageError, MedsegError
+from medseg.errors import ImageError, MedsegError, reason
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.note import Note, note_from
@@ -112,11 +112,9 @@ def _opened(path: Path, kind: str) -> Iterator[Any]:
     except MedsegError:
         raise
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning, MemoryError) as error:
-        raise ImageError(f"{path}: too large for a {kind} picture ({_reason(error)}); save it as TIFF") from error
+        raise ImageError(f"{path}: too large for a {kind} picture ({reason(error)}); save it as TIFF") from error
     except Exception as error:
-        raise ImageError(
-            f"{path}: truncated or damaged {kind} ({_reason(error)}); fetch or convert it again"
-        ) from error
+        raise ImageError(f"{path}: truncated or damaged {kind} ({reason(error)}); fetch or convert it again") from error
 
 
 def _picture(image: Any, path: Path, kind: str) -> Picture:
@@ -186,7 +184,3 @@ def _spacing(image: Any) -> tuple[float, float, float]:
 def _orientation(image: Any) -> int:
     value = image.getexif().get(_ORIENTATION, 1)
     return value if isinstance(value, int) else 1
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:150] or type(error).__name__

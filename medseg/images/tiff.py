@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import ImageError, MedsegError
+from medseg.errors import ImageError, MedsegError, reason
 from medseg.images.geometry import Geometry
 from medseg.images.note import Note, note_from
 from medseg.images.picture import (
@@ -78,8 +78,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except MedsegError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:150] or type(error).__name__
-        raise ImageError(f"{path}: truncated or damaged TIFF ({reason}); fetch or convert it again") from error
+        raise ImageError(f"{path}: truncated or damaged TIFF ({reason(error)}); fetch or convert it again") from error
 
 
 _NO_LOG = logging.NullHandler()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from medseg.errors import BundleError
+from medseg.errors import BundleError, reason
 
 State = dict[str, torch.Tensor]
 
@@ -42,8 +42,9 @@ def fetch_state(url: str, *, check_hash: bool) -> State:
             url, map_location="cpu", progress=False, check_hash=check_hash, weights_only=True
         )
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BundleError(f"{url}: cannot be fetched ({reason}); download it elsewhere and give its path") from error
+        raise BundleError(
+            f"{url}: cannot be fetched ({reason(error)}); download it elsewhere and give its path"
+        ) from error
     return _checked(state, url)
 
 
@@ -56,9 +57,8 @@ def load_state(module: torch.nn.Module, state: State, source: str | Path) -> Non
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
         raise BundleError(
-            f"{source}: these weights do not fit the network: {reason}; give those published for it"
+            f"{source}: these weights do not fit the network: {reason(error)}; give those published for it"
         ) from error
 
 

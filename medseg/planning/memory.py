@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from medseg.bundle.trained import trained
-from medseg.errors import ConfigError, MedsegError
+from medseg.errors import ConfigError, MedsegError, reason
 from medseg.memory import free_memory, total_memory
 from medseg.planning.gauges import Counted, Gauge, Measured
 from medseg.planning.steps import MODES, Mode, by, input_format, precision_of
@@ -160,7 +160,7 @@ def _next_fitting(size: Size, counted: Counted) -> Size:
         try:
             counted.peak(1, candidate)
         except (MedsegError, RuntimeError, ValueError, AssertionError) as error:
-            tried[candidate] = " ".join(str(error).split())[:200]
+            tried[candidate] = reason(error)
         else:
             return candidate
     size, why = next(iter(tried.items()))

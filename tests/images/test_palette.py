@@ -92,6 +92,13 @@ def test_tolerance_accepts_areas_that_jpeg_changed() -> None:
     assert image.warnings == ()
 
 
+def test_area_of_another_colour_within_the_tolerance_is_told() -> None:
+    light = Palette((PaletteEntry(0, "background", (0, 0, 0)), PaletteEntry(1, "cell", (255, 200, 200))))
+    image = labels_from_picture(picture(squares((0, 0, 0), (255, 255, 255))), palette=light, tolerance=96)
+    (warning,) = image.warnings
+    assert "(255, 255, 255) fills areas, 400 pixels" in warning and "cell, which is 78 away" in warning
+
+
 def test_real_colours_saved_as_jpeg_are_mapped_with_a_tolerance(tmp_path: Path, data_dir: Path) -> None:
     folder = data_dir / "blood_cells_rgb"
     palette = Palette.from_csv(folder / "palette.csv")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.bundle.running import running_parser
-from medseg.errors import ConfigError, MedsegError, user_error_in
+from medseg.errors import ConfigError, MedsegError, reason, user_error_in
 from medseg.inference.batch.batch import Batch
 from medseg.inference.batch.progress import Progress
 from medseg.inference.batch.results import HIDDEN
@@ -213,9 +213,8 @@ def _connected() -> Iterator[Any]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"no Ray cluster answers at RAY_ADDRESS '{address}' ({reason}); start one with `ray start --head`"
+            f"no Ray cluster answers at RAY_ADDRESS '{address}' ({reason(error)}); start one with `ray start --head`"
         ) from error
     try:
         with redirect_stdout(_RaysWords()):
