@@ -55,6 +55,7 @@ class SlidingWindow(SlidingWindowInferer):
         **stock: any other argument of MONAI's inferer; what tells it how to buffer has no effect here.
 
     Attributes:
+        memory: bytes that windows may take besides, to be set before an image; None where nobody knows.
         needed: bytes that the windows of the image last begun are forecast to take; None where that cannot be told.
 
     Raises:
@@ -81,7 +82,8 @@ class SlidingWindow(SlidingWindowInferer):
             raise ConfigError(f"window '{window}': expected one of {', '.join(_WINDOWS)}")
         super().__init__(roi_size, sw_batch_size, overlap, mode, **stock)
         self._window = window
-        self.memory = memory
+        self._most = memory
+        self.memory: float | None = None
         self.needed: float | None = None
         self._known: tuple[nn.Module, Forecast] | None = None
         self._skip_below = skip_below
@@ -122,7 +124,8 @@ class SlidingWindow(SlidingWindowInferer):
         ]
         if min(margin) < 1:  # too small to be cut: what lies between two windows' voxels would be in neither
             return self.sw_batch_size
-        free = self.memory or _SHARE * free_memory(image.device)
+        limits = [each for each in (self._most, self.memory) if each is not None]
+        free = min(limits) if limits else _SHARE * free_memory(image.device)
         if self._window == "trained" or (self._window == "auto" and _normalises_windows(network)):
             sums = 4 * forecast.classes * (window[0] + 1) * math.prod(map(max, image.shape[2:], window[1:]))
             if sums + needed <= free:
