@@ -62,7 +62,8 @@ def logged(bundle: Path) -> dict[str, float]:
     metadata: dict[str, Any] = json.loads((bundle / "configs" / "metadata.json").read_text())
     parser = ConfigParser()
     parser.read_config(str(bundle / "configs" / "evaluate.yaml"))
-    measures = ConfigParser({"measures": parser.get("measures", {})}).get_parsed_content("measures")
+    parser["bundle_root"], parser["checkpoint"] = str(bundle), None
+    measures = parser.get_parsed_content("measures") if "measures" in parser else {}
     names, regions = class_names(metadata), label_regions(metadata)
     evaluation = Evaluation(names, 1.0, regions)
     rng = np.random.default_rng(0)
