@@ -113,6 +113,12 @@ def test_overlap_that_is_none_is_refused(overlap: Any) -> None:
         SlidingWindow(8, overlap=overlap)
 
 
+@pytest.mark.parametrize(("roi_size", "overlap"), [((40, 56), 0.25), (16, (0.5, 0.5))])
+def test_window_of_other_axes_than_the_image_is_named(roi_size: Any, overlap: Any) -> None:
+    with pytest.raises(ConfigError, match=r"(roi_size|overlap) \[.*\]: the image has 3 axes; give one number for each"):
+        SlidingWindow(roi_size, overlap=overlap)(torch.zeros(1, 1, 20, 20, 20), torch.nn.Identity())
+
+
 @pytest.mark.parametrize("network", [lambda x: x[..., ::2], lambda x: [x]])
 def test_network_of_another_kind_is_refused_with_a_way_out(network: Any) -> None:
     with pytest.raises(ConfigError, match=r"monai\.inferers\.SlidingWindowInferer"):

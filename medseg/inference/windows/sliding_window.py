@@ -59,8 +59,8 @@ class SlidingWindow(SlidingWindowInferer):
         needed: bytes that the windows of the image last begun are forecast to take; None where that cannot be told.
 
     Raises:
-        ConfigError: for an overlap that is none; from a call, for a network that gives anything but one tensor of
-            logits of the window's size.
+        ConfigError: for an overlap that is none; from a call, for a window of other axes than the image's, and for a
+            network that gives anything but one tensor of logits of the window's size.
     """
 
     def __init__(
@@ -98,6 +98,11 @@ class SlidingWindow(SlidingWindowInferer):
     def pieces(self, image: torch.Tensor, network: Any) -> Iterator[Piece]:
         """The same of one image `(C, spatial...)`, in finished pieces, in the order of the first axis."""
         self.needed = None
+        for name, value in {"roi_size": self.roi_size, "overlap": self.overlap}.items():
+            if isinstance(value, Sequence) and len(value) != image.ndim - 1:
+                raise ConfigError(
+                    f"{name} {list(value)}: the image has {image.ndim - 1} axes; give one number for each"
+                )
         plan = self._plan(image, network)
         if isinstance(plan, Tiling):
             _tell_how_many(len(plan), network)
