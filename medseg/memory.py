@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # `medseg doctor` asks for the machine's where torch does not load
+    import torch
 
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 _LIMIT_AND_USAGE = (  # in cgroups of version 2, and of version 1
@@ -17,15 +19,24 @@ _LIMIT_AND_USAGE = (  # in cgroups of version 2, and of version 1
 
 
 def total_memory(device: torch.device) -> int:
-    """Bytes of memory that `device` has; of a CPU, as far as a container's or a batch system's limit allows it."""
+    """Bytes of memory that `device` has; of a CPU, `machine_memory`."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.get_device_properties(device).total_memory
+    return machine_memory()
+
+
+def machine_memory() -> int:
+    """Bytes of main memory, as far as a container's or a batch system's limit allows them."""
     return min([_machine("MemTotal"), *(limit for limit, _ in _control_groups())])
 
 
 def free_memory(device: torch.device) -> int:
     """Bytes that can still be taken on `device`; of a CPU, what neither the machine nor such a limit forbids."""
     if device.type == "cuda":
+        import torch
+
         return (
             torch.cuda.mem_get_info(device)[0]
             + torch.cuda.memory_reserved(device)
@@ -37,6 +48,8 @@ def free_memory(device: torch.device) -> int:
 def used_memory(device: torch.device) -> int:
     """Bytes that this process holds on `device`."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.memory_allocated(device)
     with suppress(OSError):
         return int((_PROC / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -198,6 +200,13 @@ class TestCommand:
         assert {"packages", "memory", "disk", "GPU", "bf16", "conv3d cpu", "tracking store"} <= set(names)
         assert len(names) == len(set(names))
         assert not any("\n" in f"{finding.value}{finding.mend}" for finding in findings)
+
+    def test_a_torch_and_an_mlflow_that_do_not_load_are_findings_and_end_nothing(self) -> None:
+        program = "import sys; sys.modules.update(torch=None, mlflow=None); from medseg.doctor import examine; " \
+            "print([finding.name for finding in examine()])"  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "'torch'" in done.stdout and "'memory'" in done.stdout and "'tracking store'" in done.stdout
 
     @pytest.mark.parametrize(
         ("finding", "status"),

@@ -6,10 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-import torch
-
 from medseg.doctor.finding import Finding
-from medseg.memory import total_memory
+from medseg.memory import machine_memory
 
 _GIB = 2**30
 _ENOUGH_MEMORY = 8 * _GIB  # a whole-body CT with some tens of classes fits
@@ -18,7 +16,7 @@ _ENOUGH_DISK = 5 * _GIB  # a few runs with their checkpoints fit
 
 def memory() -> Finding:
     """The processor's cores and memory."""
-    total = total_memory(torch.device("cpu"))
+    total = machine_memory()
     value = f"{os.cpu_count()} cores, {total / _GIB:.0f} GiB"
     if total < _ENOUGH_MEMORY:
         return Finding("memory", value, "large scans may not fit: use a machine with 8 GiB or more")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg import __version__
-from medseg.tracking import Tracker
+from medseg.tracking.tracker import Tracker
 
 
 def record(

@@ -22,7 +22,8 @@ from medseg.bundle.running import running_workflow
 from medseg.files import write_text
 from medseg.inference.quality.fingerprint import FILE_NAME as FINGERPRINT
 from medseg.pictures import Panel, contact_sheet, learning_curves, save
-from medseg.tracking import Tracker, public_config
+from medseg.tracking.names import public_config
+from medseg.tracking.tracker import Tracker
 from medseg.training.checkpoint import BestAndLast
 from medseg.training.validation import KEY_METRIC, Validator
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from medseg.tracking import Tracker
+from medseg.tracking.tracker import Tracker
 
 EPOCHS = 5
 LIMIT_S = 240

@@ -21,8 +21,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from medseg.errors import ConfigError
-from medseg.tracking import Tracker, owner, store, worker
+from medseg.tracking import owner, store, worker
 from medseg.tracking.owner import has_ended, this_process
+from medseg.tracking.tracker import Tracker
 from medseg.tracking.uri import full_uri
 
 SEVERAL_TRAININGS = Path(__file__).with_name("several_trainings.py")
