@@ -81,6 +81,18 @@ def painted_classes(metadata: Mapping[str, Any]) -> tuple[LabelClass, ...]:
     return (*background, *label_classes(metadata))
 
 
+def image_format(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the metadata say of the image that the network takes."""
+    found: Mapping[str, Any] = metadata["network_data_format"]["inputs"]["image"]
+    return found
+
+
+def image_dims(metadata: Mapping[str, Any]) -> int | None:
+    """2 where the network takes pictures, 3 where it takes volumes; None where the metadata do not tell."""
+    shape = image_format(metadata).get("spatial_shape")
+    return None if shape is None else len(shape)
+
+
 def class_names(metadata: Mapping[str, Any]) -> dict[int, str]:
     """Label value -> class name, without the background."""
     return {each.value: each.name for each in label_classes(metadata)}

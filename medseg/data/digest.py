@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path
 
 from medseg.data.datalist import Case
-from medseg.images import split_series
+from medseg.images import files_at
 
 _HEAD_BYTES = 1 << 20
 _HEX_DIGITS = 16
@@ -29,7 +28,7 @@ def digest(cases: Iterable[Case]) -> str:
         labels = (case.label, *case.more_labels)
         paths = [*(("image", path) for path in case.images), *(("label", path) for path in labels)]
         for role, path in paths:
-            for file in _files(path):
+            for file in files_at(path) if path is not None else ():
                 with file.open("rb") as stream:
                     head = stream.read(_HEAD_BYTES)
                 _add(hashed, f"{role} {file.stat().st_size} {len(head)}")
@@ -41,12 +40,3 @@ def _add(digest: hashlib._Hash, text: str) -> None:
     # The length in front keeps neighbouring texts apart, whatever characters a name holds.
     encoded = text.encode()
     digest.update(len(encoded).to_bytes(8, "big") + encoded)
-
-
-def _files(path: Path | None) -> list[Path]:
-    if path is None:
-        return []
-    place, _ = split_series(path)
-    if place.is_dir():
-        return sorted(file for file in place.rglob("*") if file.is_file() and not file.name.startswith("."))
-    return [place]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medseg.bundle.metadata import image_format
 from medseg.data.datalist import Case
 from medseg.errors import DatasetError
 
@@ -38,7 +39,7 @@ class Taken:
     @classmethod
     def of(cls, metadata: Mapping[str, Any], inferer: Inferer | None, bundle_root: str | None) -> Taken:
         """What a bundle's metadata tell, and its inferer, which may cut slices."""
-        takes = metadata["network_data_format"]["inputs"]["image"]
+        takes = image_format(metadata)
         by_slices = bool(getattr(inferer, "cuts_slices", False))
         layer = Path(bundle_root or "") / "configs" / f"{_VOLUMES}.yaml"
         names = tuple(takes["channel_def"].values())

@@ -84,6 +84,18 @@ def find_pages(image: FoundImage) -> list[FoundImage]:
     return [FoundImage(f"{image.name}_{page:0{digits}d}", f"{image.path}::{page}") for page in range(1, count + 1)]
 
 
+def files_at(path: str | os.PathLike[str]) -> list[Path]:
+    """The files that an image's path leads to, sorted: itself, or those of a folder and below it but hidden ones.
+
+    Raises:
+        ImageError: if the path does not exist.
+    """
+    place, _ = split_series(path)
+    if not place.is_dir():
+        return [place]
+    return sorted(file for file in place.rglob("*") if file.is_file() and not file.name.startswith("."))
+
+
 def find_twins(images: Iterable[FoundImage]) -> tuple[FoundImage, FoundImage] | None:
     """The first two images of one name, if there are any: Windows and macOS take Scan and scan for one file."""
     seen: dict[str, FoundImage] = {}

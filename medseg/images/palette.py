@@ -79,7 +79,13 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     off = distance > max(tolerance, 0)
     if off.any():
         _check_off(image, packed, colours[off], counts[off])
-    warnings = [*_report(counts, off, distance, rgb), *_far_areas(packed, colours, distance, palette, nearest, off)]
+    warnings = [*_report(counts, off, distance, rgb)]
+    far = ~off & (distance > _AS_JPEG_LEAVES_IT)
+    for index in np.flatnonzero(far)[_fill_areas(packed, colours[far], counts[far])]:
+        warnings.append(
+            f"{_unpacked(int(colours[index]))} fills areas, {counts[index]} pixels, and took the value of the nearest "
+            f"colour, {palette.entries[nearest[index]].name}, which is {distance[index]:.0f} away"
+        )
     values = np.array([each.value for each in palette.entries])
     values = values.astype(np.uint8 if values.min() >= 0 and values.max() <= 255 else np.int32)
     labels = values[nearest][inverse.reshape(packed.shape)]
@@ -163,6 +169,14 @@ def _fills(pixels: int, blocks: int) -> bool:
     return pixels >= _FEWEST and blocks >= _IN_BLOCKS * pixels
 
 
+def _fill_areas(packed: NDArray[np.int32], colours: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of some colours, of so many pixels each, fill areas."""
+    if not len(colours):
+        return np.zeros(0, bool)
+    blocks = _counts(packed[_block_starts(packed)])
+    return np.array([_fills(n, blocks.get(colour, 0)) for colour, n in zip(colours.tolist(), counts, strict=True)])
+
+
 def _nearest(rgb: NDArray[np.float64], known: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Index of the nearest known colour and the distance to it, one known colour at a time: pictures are large."""
     nearest, distance = np.zeros(len(rgb), np.intp), np.full(len(rgb), np.inf)
@@ -189,13 +203,12 @@ def _check_mask(image: Image, array: NDArray[Any]) -> None:
 
 def _check_off(image: Image, packed: NDArray[Any], colours: NDArray[Any], counts: NDArray[Any]) -> None:
     """An area off the palette is a class that the palette lacks; too many pixels off it are no label."""
-    blocks = _counts(packed[_block_starts(packed)])
-    solid = {int(c): int(n) for c, n in zip(colours, counts, strict=True) if _fills(int(n), blocks.get(int(c), 0))}
-    if solid:
-        colour = max(solid, key=lambda each: solid[each])
+    solid = _fill_areas(packed, colours, counts)
+    if solid.any():
+        most = int(np.argmax(np.where(solid, counts, 0)))
         raise ImageError(
-            f"{image.path}: {_unpacked(colour)} fills areas, {solid[colour]} pixels, and is no colour of the palette; "
-            "add it, or raise the tolerance"
+            f"{image.path}: {_unpacked(int(colours[most]))} fills areas, {counts[most]} pixels, and is no colour of "
+            "the palette; add it, or raise the tolerance"
         )
     if counts.sum() > _MOST_OFF * packed.size:
         worst = int(np.argmax(counts))
@@ -203,26 +216,6 @@ def _check_off(image: Image, packed: NDArray[Any], colours: NDArray[Any], counts
             f"{image.path}: {100 * counts.sum() / packed.size:.0f} % of the pixels, {_unpacked(int(colours[worst]))} "
             f"with {counts[worst]} of them, are off the palette; it is no label, has another one, or needs a tolerance"
         )
-
-
-def _far_areas(
-    packed: NDArray[np.int32],
-    colours: NDArray[Any],
-    distance: NDArray[np.float64],
-    palette: Palette,
-    nearest: NDArray[np.intp],
-    off: NDArray[np.bool_],
-) -> list[str]:
-    far = np.flatnonzero((distance > _AS_JPEG_LEAVES_IT) & ~off)
-    if not far.size:
-        return []
-    pixels, blocks = _counts(packed), _counts(packed[_block_starts(packed)])
-    return [
-        f"{_unpacked(colour)} fills areas, {pixels[colour]} pixels, and took the value of the nearest colour, "
-        f"{palette.entries[nearest[index]].name}, which is {distance[index]:.0f} away"
-        for index in far
-        if _fills(pixels[colour := int(colours[index])], blocks.get(colour, 0))
-    ]
 
 
 def _report(

@@ -10,6 +10,7 @@ from typing import Any
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
+from medseg.bundle.metadata import image_dims, image_format
 from medseg.errors import ImageError, on_one_line
 from medseg.images import (
     FoundImage,
@@ -67,7 +68,7 @@ def find_inputs(
     if twins is not None:
         raise ImageError(f"{' and '.join(each.path for each in twins)} would give one result; rename one")
     found = {on_one_line(each.name): each.path for each in images}
-    channels = metadata["network_data_format"]["inputs"]["image"]["num_channels"]
+    channels = image_format(metadata)["num_channels"]
     if not are_channels(list(found)) or (channels == 1 and not all(name.endswith("_0000") for name in found)):
         return [{"image": image, "case": name} for name, image in found.items()]
     grouped = group_channels(found)
@@ -93,8 +94,7 @@ def _pages(image: FoundImage) -> list[FoundImage]:
 
 def _dimensions(metadata: Mapping[str, Any], inferer: Inferer | None) -> int | None:
     """Of the images that a bundle takes; None where its metadata do not tell."""
-    shape = metadata["network_data_format"]["inputs"]["image"].get("spatial_shape")
-    return 3 if getattr(inferer, "cuts_slices", False) else shape and len(shape)
+    return 3 if getattr(inferer, "cuts_slices", False) else image_dims(metadata)
 
 
 def check_input(
@@ -109,7 +109,7 @@ def check_input(
     Raises:
         ImageError: if not.
     """
-    takes = metadata["network_data_format"]["inputs"]["image"]
+    takes = image_format(metadata)
     found, dims, path = len(image), image.ndim - 1, image.meta["filename_or_obj"]
     expected, its_dims = takes["num_channels"], _dimensions(metadata, inferer)
     if its_dims not in (None, dims):

@@ -16,7 +16,7 @@ from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 from monai.inferers import Inferer
 
-from medseg.bundle.metadata import class_names, label_classes
+from medseg.bundle.metadata import class_names, image_dims, image_format, label_classes
 from medseg.bundle.trained import trained_networks
 from medseg.bundle.weights import load_weights
 from medseg.device import check_device
@@ -152,7 +152,6 @@ class Predictor(SupervisedEvaluator):
         self.class_names = class_names(metadata)
         self.rows: list[CaseRow] = []
         self._metadata = metadata
-        self._input = metadata["network_data_format"]["inputs"]["image"]
         self._tolerances = Tolerances.given(tolerances)
         self._fingerprint = fingerprint_beside(checkpoint, label_classes(metadata))
         self._has_weights = checkpoint is not None
@@ -347,7 +346,7 @@ class Predictor(SupervisedEvaluator):
         """
         with stages("read"):
             image = self.dataset.transform({"image": entry["image"]}, end=1)["image"]
-            if image.ndim == 3 and len(self._input.get("spatial_shape", ())) == 3:
+            if image.ndim == 3 and image_dims(self._metadata) == 3:
                 image = as_volume(image)
             scan = Scan.of(image)
         return Opened(scan, self._segmenter.prepared(image, stages))
@@ -362,7 +361,7 @@ class Predictor(SupervisedEvaluator):
             list(self.class_names.values()),
             fingerprint=self._fingerprint,
             confidence=found.confidence,
-            modality=self._input.get("modality", ""),
+            modality=image_format(self._metadata).get("modality", ""),
             tolerances=self._tolerances,
             doubts=found.doubts,
         )

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import torch
 
+from medseg.bundle.metadata import image_format
 from medseg.bundle.trained import trained
 from medseg.errors import ConfigError, MedsegError, reason
 from medseg.memory import free_memory, total_memory
 from medseg.planning.gauges import Counted, Gauge, Measured
-from medseg.planning.steps import MODES, Mode, by, input_format, precision_of
+from medseg.planning.steps import MODES, Mode, by, precision_of
 
 GIB = 2**30
 MOST = 4096  # images in a batch; nobody trains with more
@@ -98,7 +99,7 @@ def plan_memory(
         ConfigError: for a size that is none or has not the network's dimensions, or any other wrong value.
         BundleError: if the bundle's `train.yaml` lacks a part.
     """
-    dims = len(input_format(trained(str(bundle)))["spatial_shape"])
+    dims = len(image_format(trained(str(bundle))["_meta_"])["spatial_shape"])
     asked = [parse_size(each, dims) for each in sizes]
     if batch is None:
         batch = _own_batch(bundle)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 
+from medseg.bundle.metadata import image_format
 from medseg.bundle.trained import trained
 from medseg.descent import Descent, heads_of, laid_out
 from medseg.device import autocast, pick_precision
@@ -38,7 +39,7 @@ def build_step(bundle: Path, mode: Mode, device: torch.device, precision: torch.
     for id in needed:
         if id not in parser:
             raise BundleError(f"{bundle / 'configs' / 'train.yaml'}: has no '{id}'; a {mode} step needs it")
-    channels = input_format(parser)["num_channels"]
+    channels = image_format(parser["_meta_"])["num_channels"]
     network = _on(device, parser.network_def)
     if mode == "inference":
         return InferenceStep(network, channels, device, precision)
@@ -52,12 +53,6 @@ def build_step(bundle: Path, mode: Mode, device: torch.device, precision: torch.
         precision,
         gradient_clip=parser.get_parsed_content(clip) if clip in parser else None,
     )
-
-
-def input_format(parser: Any) -> dict[str, Any]:
-    """What a bundle's metadata say of the network's input."""
-    found: dict[str, Any] = parser["_meta_"]["network_data_format"]["inputs"]["image"]
-    return found
 
 
 def precision_of(bundle: Path, device: torch.device, wanted: str | None) -> torch.dtype:

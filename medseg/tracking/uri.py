@@ -30,7 +30,7 @@ def full_uri(given: str | None) -> str:
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme == "file" or (":" not in uri and uri != "databricks"):
         raise ConfigError(f"{name} {uri!r}: MLflow keeps runs in a database or on a server, not in a folder; {mend}")
-    if scheme not in (*_SCHEMES, *(each.name for each in entry_points(group="mlflow.tracking_store"))):
+    if scheme not in _SCHEMES and not entry_points(group="mlflow.tracking_store", name=scheme):
         raise ConfigError(f"{name} {without_user(uri)!r}: MLflow knows no '{scheme}'; {mend}")
     database = sqlite_file(uri)
     return sqlite_uri(database) if database else uri

@@ -96,8 +96,9 @@ def estimate(
 ) -> dict[str, Any]:
     """A statistic of all cases and its 95 % bootstrap interval over cases; None where it has no value."""
     value = statistic(cases) if cases else float("nan")
-    bounds = bootstrap(cases, statistic, resamples=resamples) if not math.isnan(value) else ()
-    return {"value": number(value), "interval": list(bounds) or None}
+    if math.isnan(value):
+        return {"value": None, "interval": None}
+    return {"value": value, "interval": list(bootstrap(cases, statistic, resamples=resamples))}
 
 
 def estimate_of(value: float, resampled: Sequence[float]) -> dict[str, Any]:

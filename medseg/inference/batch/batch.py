@@ -114,8 +114,7 @@ class SharedBatch(Batch):
 
     def _is_complete(self, row: CaseRow) -> bool:
         wanted = [row.case + ending for ending in self._wanted]
-        input = self._input_of(row.case)
-        return self._results.is_complete(row, model=self._model, input=input, wanted=wanted)
+        return self._results.is_complete(row, model=self._model, input_of=self._input_of, wanted=wanted)
 
     def known(self) -> Mapping[str, CaseRow]:
         """Case -> row, of all in the folder."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from medseg.errors import ImageError
-from medseg.images import split_series
+from medseg.images import files_at, split_series
 
 _DIGITS = 12
 _FOUND_OUT = ("memory", "needed", "_known")  # attributes of inferers that they change as they run
@@ -44,8 +44,7 @@ def input_identity(image: str | Sequence[str]) -> str:
     digest = hashlib.sha256()
     try:
         for path in [image] if isinstance(image, str) else image:
-            place, series = split_series(path)
-            files = sorted(each for each in place.rglob("*") if each.is_file()) if place.is_dir() else [place]
+            files, series = files_at(path), split_series(path)[1]
             for file in files:
                 state = file.stat()
                 digest.update(f"{series} {file.name} {state.st_size} {state.st_mtime:.0f}\n".encode())

@@ -19,7 +19,7 @@ import io
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,11 +76,14 @@ class Results:
                 self._last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
             return dict(self._rows)
 
-    def is_complete(self, row: CaseRow, *, model: str, input: str, wanted: Iterable[str] = ()) -> bool:
+    def is_complete(
+        self, row: CaseRow, *, model: str, input_of: Callable[[str], str], wanted: Iterable[str] = ()
+    ) -> bool:
         """Whether the case that this is the row of is complete, as the module says; `wanted` are names of files."""
-        if row.error is not None or row.model != model or row.input != input or not row.files:
+        if row.error is not None or row.model != model or not row.files or not set(wanted) <= set(row.files):
             return False
-        return set(wanted) <= set(row.files) and all((self._folder / each).is_file() for each in row.files)
+        there = all((self._folder / each).is_file() for each in row.files)
+        return there and row.input == input_of(row.case)  # last, for it looks at all the files of a scan
 
     def append(self, row: CaseRow) -> None:
         """Write a row; when this returns it is on disk."""
