@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medseg.errors import ImageError
 from medseg.images.dicom import dicom_files, is_dicom
-from medseg.images.raster import is_raster
+from medseg.images.raster import may_have_pages
 from medseg.images.read import EXPECTED, is_image, read_geometry, split_series
 
 _SUFFIXES = (
@@ -77,7 +77,7 @@ def find_pages(image: FoundImage) -> list[FoundImage]:
         ImageError: if the TIFF is damaged.
     """
     place, part = split_series(image.path)
-    count = read_geometry(place).shape[2] if part is None and place.is_file() and is_raster(place) else 1
+    count = read_geometry(place).shape[2] if part is None and place.is_file() and may_have_pages(place) else 1
     if count == 1:
         return [image]
     digits = len(str(count))

@@ -28,7 +28,7 @@ from medseg.images.picture import (
 from medseg.images.raster_write import write_raster
 from medseg.images.tiff import read_tiff, read_tiff_grid
 
-__all__ = ["is_raster", "read_raster", "read_raster_geometry", "write_raster"]
+__all__ = ["is_raster", "may_have_pages", "read_raster", "read_raster_geometry", "write_raster"]
 
 _STARTS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -48,6 +48,11 @@ _PNG_GREY, _PNG_PALETTE = 0, 3
 def is_raster(path: Path) -> bool:
     """Whether a file starts as PNG, JPEG, TIFF, BMP or GIF do."""
     return _format_of(path) is not None
+
+
+def may_have_pages(path: Path) -> bool:
+    """Whether a file is a TIFF: of the others none has more than one picture that is read."""
+    return _format_of(path) == "TIFF"
 
 
 def read_raster(path: Path) -> Image:

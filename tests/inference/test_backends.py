@@ -24,6 +24,7 @@ from medseg.errors import ConfigError
 from medseg.inference import Ensemble, SlidingWindow
 from medseg.inference.backends import BACKENDS, Forward, prepare, with_openvino
 from medseg.inference.backends.onednn import Onednn
+from medseg.inference.backends.samples import small_image
 from medseg.inference.backends.with_torch import TorchForward
 from medseg.inference.prepared import Prepared
 
@@ -283,6 +284,35 @@ def test_an_ensemble_s_members_are_prepared_each(backend: str, tmp_path: Path) -
     forward = ready(ensemble, batch, backend=backend)
     assert forward.name == backend
     assert error(forward(batch), logits(ensemble, batch)) < 1e-4
+
+
+class ConstantNotRegistered(nn.Conv3d):
+    """A network that cannot be followed without values."""
+
+    shift = torch.ones(1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        if image.shape[2] < 64:
+            raise ValueError("too small")
+        return super().forward(image) + self.shift
+
+
+def deep_dynunet() -> nn.Module:
+    """Five poolings, the last of which leaves one voxel of 32 a side: an instance norm refuses it."""
+    strides = [1, 2, 2, 2, 2, 2]
+    return DynUNet(3, 1, 2, [3] * 6, strides, strides[1:], filters=[2] * 6).eval()
+
+
+@pytest.mark.parametrize(
+    ("build", "size"), [(deep_dynunet, (64, 32, 32)), (lambda: ConstantNotRegistered(1, 2, 3), (64, 32, 32))]
+)
+def test_the_image_to_follow_a_network_with_is_as_small_as_it_takes(
+    build: Callable[[], nn.Module], size: tuple[int, ...]
+) -> None:
+    network = build()
+    image = small_image(network, (96, 96, 96), 1)
+    assert image.shape[2:] == size
+    assert not network(image).is_meta
 
 
 @needs_openvino

@@ -14,7 +14,7 @@ from torch import nn
 from medseg.errors import ConfigError
 from medseg.inference.backends import with_openvino
 from medseg.inference.backends.forward import Forward
-from medseg.inference.backends.samples import small_image
+from medseg.inference.backends.samples import output_of, small_image
 from medseg.inference.backends.with_openvino import OpenvinoForward, UnconvertibleError
 from medseg.inference.backends.with_torch import TorchForward
 from medseg.inference.ensemble import Ensemble, log_mean_probabilities
@@ -144,7 +144,7 @@ def _work_worth_a_conversion(network: nn.Module, window: Sequence[int], channels
         with torch.no_grad():
             image = small_image(network, window, channels)
             with FlopCounterMode(display=False) as counter:
-                logits = network(image)
+                logits = output_of(network, image)
     except ValueError:
         return 0
     if not isinstance(logits, torch.Tensor) or 4 * logits.shape[1] * math.prod(window) > _MOST_LOGITS:

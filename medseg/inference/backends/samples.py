@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+
+_SMALL = ((32, 32, 32), (64, 32, 32), (64, 64, 64), (128, 128, 128))  # a side more: instance norms need two voxels
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -15,19 +19,31 @@ def noise(*shape: int) -> torch.Tensor:
 def small_image(network: torch.nn.Module, window: Sequence[int], channels: int) -> torch.Tensor:
     """Noise `(1, C, spatial...)` of the smallest size tried that the network takes, at most a window.
 
-    From 32 voxels a side, which most networks can halve as often as they do, in doublings, to the window.
+    From 32 voxels a side, which most networks can halve as often as they do, to the window.
 
     Raises:
         ValueError: if the network does not even take a window, or gives no tensor.
     """
-    sizes = [tuple(min(side, edge) for side in window) for edge in (32, 64, 128)]
+    sizes = [tuple(min(side, edge) for side, edge in zip(sides, window, strict=False)) for sides in _SMALL]
     for size in dict.fromkeys([*sizes, tuple(window)]):
         image = noise(1, channels, *size)
         try:
-            logits = network(image)
+            logits = output_of(network, image)
         except Exception:  # too small for the network's levels, each network says it in its own way
             continue
         if not isinstance(logits, torch.Tensor):
             raise ValueError(f"the network gives a {type(logits).__name__}, not a tensor")
         return image
     raise ValueError(f"the network does not take windows of {tuple(window)} with {channels} channels")
+
+
+def output_of(network: torch.nn.Module, image: torch.Tensor) -> Any:
+    """What a network gives for an image: without values, which takes no time, where its forward asks for none.
+
+    Raises:
+        Exception: whatever the network raises.
+    """
+    try:
+        return copy.deepcopy(network).to("meta")(image.to("meta"))
+    except Exception:  # of a tensor that is no buffer, say
+        return network(image)
