@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +21,15 @@ def save_weights(network: torch.nn.Module, path: Path) -> None:
         OutputError: if the folder cannot be written or the disk is full.
     """
     plain = getattr(network, "module", network)  # without DistributedDataParallel's prefix
-    state = {name: tensor.detach().cpu() for name, tensor in plain.state_dict().items()}
+    save_state({name: tensor.detach().cpu() for name, tensor in plain.state_dict().items()}, path)
+
+
+def save_state(state: Mapping[str, Any], path: Path) -> None:
+    """Write tensors and plain values to `path`, replacing it at once; readable with `weights_only=True`.
+
+    Raises:
+        OutputError: if the folder cannot be written or the disk is full.
+    """
     with replacing(path) as beside:
         try:
             torch.save(state, beside)

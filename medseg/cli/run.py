@@ -44,6 +44,9 @@ def train(
         str | None, typer.Option("--fold", help="Which part of the cases validates, from 0; 'all' trains on all.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="For everything that is drawn at random.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted training in output_dir, if there is one.")
+    ] = False,
     device: Device = None,
     layer: Layers = None,
     as_json: Json = False,
@@ -58,6 +61,7 @@ def train(
         "max_epochs": max_epochs,
         "fold": _number_or_word(fold),
         "seed": seed,
+        "resume": resume or None,
         "device": device,
     }
     workflow = _run(context, bundle, "train.yaml", layer, given)

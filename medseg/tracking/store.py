@@ -45,7 +45,9 @@ _ENVIRONMENT = {
 }
 _ANSWER_S = 5
 _OWNER_TAG = "medseg.process"
+_TRAINING_TAG = "medseg.training"
 _NOTE_TAG = "mlflow.note.content"  # MLflow shows it as the description of a run
+_GOES_ON_NOTE = "Goes on after an interruption."
 _ORPHAN_NOTE = "The process ended without a word: killed, out of memory, or the machine stopped."
 _PARAMS_PER_CALL = 100  # MLflow's limit
 _TAG_LENGTH = 8000  # MLflow's limit
@@ -74,6 +76,8 @@ class Store:
         params: of the run.
         tags: of the run; `bundle` and `git_commit` also fill MLflow's own columns for source and version.
         start_ms: beginning of the training, in milliseconds since 1970.
+        training: a word that no other training has, by which its run is found again.
+        goes_on: whether the training was interrupted, and has a run.
     """
 
     def __init__(
@@ -85,6 +89,8 @@ class Store:
         params: Mapping[str, str],
         tags: Mapping[str, str],
         start_ms: int,
+        training: str,
+        goes_on: bool,
     ) -> None:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
@@ -95,8 +101,9 @@ class Store:
         self._experiment = experiment
         self._run_name = run_name
         self._params = [Param(key, value) for key, value in params.items()]
-        self._tags = {key: value[:_TAG_LENGTH] for key, value in {**_own_tags(tags), **tags}.items()}
+        self._tags = {key: value[:_TAG_LENGTH] for key, value in {**_own_tags(tags, training), **tags}.items()}
         self._start_ms = start_ms
+        self._goes_on = goes_on
         self._tried = False
         if sqlite_file(uri):
             # Not in the thread that calls `open`: a loader process forked during an import hangs for ever.
@@ -164,9 +171,11 @@ class Store:
                 database.open("r+b").close()  # MLflow itself tries what it cannot open again and again, for 100 s
             self._client = MlflowClient(tracking_uri=self.uri)
             self._experiment_id = self._experiment_id or self._find_or_make_experiment()
-        if self._tried and not self._run_id:  # a reply that got lost may have left a run behind
+        if (self._tried or self._goes_on) and not self._run_id:  # a reply that got lost may have left a run behind
             self._run_id = self._find_own_run()
         self._tried = True
+        if self._run_id and self._goes_on:
+            self._reopen()
         if not self._run_id:
             run = self._client.create_run(
                 self._experiment_id, start_time=self._start_ms, tags=self._tags, run_name=self._run_name
@@ -216,10 +225,16 @@ class Store:
         return str(made)
 
     def _find_own_run(self) -> str:
-        owner = self._tags[_OWNER_TAG]
-        own = f"tags.`{_OWNER_TAG}` = '{owner}' AND attributes.start_time = {self._start_ms}"
+        own = f"tags.`{_TRAINING_TAG}` = '{self._tags[_TRAINING_TAG]}'"
         runs = self._client.search_runs([self._experiment_id], own)
         return str(runs[0].info.run_id) if runs else ""
+
+    def _reopen(self) -> None:
+        for key, value in {**self._tags, _NOTE_TAG: _GOES_ON_NOTE}.items():  # another process, and maybe machine
+            self._client.set_tag(self._run_id, key, value)
+        self._client.update_run(self._run_id, status="RUNNING")
+        logged = self._client.get_run(self._run_id).data.params  # which MLflow does not let anyone change
+        self._params = [param for param in self._params if param.key not in logged]
 
     def _close_orphans(self) -> None:
         """Mark the runs of trainings that `kill -9` or a power cut ended on this machine."""
@@ -236,9 +251,10 @@ class Store:
         return int(max([run.info.start_time, *(metric.timestamp for metric in history)]))
 
 
-def _own_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def _own_tags(tags: Mapping[str, str], training: str) -> dict[str, str]:
     own = {
         _OWNER_TAG: this_process(),
+        _TRAINING_TAG: training,
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": tags.get("bundle", "medseg"),
     }

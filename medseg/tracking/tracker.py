@@ -12,6 +12,7 @@ import atexit
 import logging
 import os
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,6 +54,8 @@ class Tracker:
         params: Mapping[str, object],
         tags: Mapping[str, str],
         run_name: str | None = None,
+        training: str = "",
+        goes_on: bool = False,
     ) -> Tracker:
         """Begin a run and return at once; it is made in the background.
 
@@ -64,6 +67,9 @@ class Tracker:
             params: the config, nested or flat; goes through `public_params`.
             tags: short facts; `bundle` and `git_commit` also fill MLflow's columns for source and version.
             run_name: None for date and time.
+            training: a word that no other training has; made up where it is empty.
+            goes_on: whether that training was interrupted and its run is to go on; where the store has none, one
+                begins.
 
         Raises:
             ConfigError: for a tracking URI that MLflow no longer takes, such as a folder.
@@ -75,6 +81,8 @@ class Tracker:
             params=public_params(params),
             tags={key: public_text(str(value)) for key, value in tags.items()},
             start_ms=_now_ms(),
+            training=training or uuid.uuid4().hex,
+            goes_on=goes_on,
         )
         return cls(store)
 

@@ -26,6 +26,7 @@ bundle_trainer = takes_parts(
     tracking_uri="tracking_uri",
     cases="cases",
     preprocessing="preprocessing",
+    resume="resume",
 )(Trainer)
 
 bundle_validator = takes_parts(

@@ -33,8 +33,8 @@ class Progress:
             bar.attach(trainer)
             self._say = bar.print
 
-    def _start(self, _trainer: Engine) -> None:
-        self._began = time.monotonic()
+    def _start(self, trainer: Engine) -> None:
+        self._began, self._epochs_before = time.monotonic(), trainer.state.epoch
 
     def _remember(self, validator: Validator) -> None:
         metrics = validator.state.metrics
@@ -44,7 +44,7 @@ class Progress:
 
     def _line(self, trainer: Engine) -> None:
         metrics, epoch, last = trainer.state.metrics, trainer.state.epoch, trainer.state.max_epochs or 0
-        left = (time.monotonic() - self._began) / epoch * (last - epoch)
+        left = (time.monotonic() - self._began) / (epoch - self._epochs_before) * (last - epoch)
         self._say(
             f"epoch {epoch}/{last}  loss {metrics['train_loss']:.4f}  {metrics['epoch_seconds']:.1f} s  "
             f"left {timedelta(seconds=round(left))}{self._validation}"

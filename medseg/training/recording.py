@@ -6,6 +6,7 @@ import logging
 import math
 import platform
 import subprocess
+import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -39,6 +40,9 @@ class Recording:
     `output_dir/pictures/validation_epoch_NNNN.png` and `learning_curves.png`. In MLflow the same with local
     paths taken out, the parameters, metrics per epoch, tags, the list of installed packages, and the best
     weights with the fingerprint of what they were trained on.
+
+    Attributes:
+        config: the bundle's, as it runs.
     """
 
     def __init__(
@@ -56,6 +60,10 @@ class Recording:
         self._experiment = experiment or str(metadata.get("name", "medseg"))
         self._tags = tags
         self._tracker: Tracker | None = None
+        self._training, self._goes_on = uuid.uuid4().hex, False
+        workflow = running_workflow()
+        config = {k: v for k, v in workflow.parser.get().items() if k != "_meta_"} if workflow else {}
+        self.config = {"bundle": str(metadata.get("name")), **config}  # which `bundle.trained` looks at
         self._loss: dict[str, list[tuple[int, float]]] = {}
         self._scores: dict[str, list[tuple[int, float]]] = {}
         self._painter = ThreadPoolExecutor(max_workers=1)  # a picture takes longer than an iteration
@@ -68,13 +76,10 @@ class Recording:
         self._checkpoint = checkpoint
 
     def _start(self, trainer: Engine) -> None:
-        workflow = running_workflow()
-        config = {k: v for k, v in workflow.parser.get().items() if k != "_meta_"} if workflow else {}
-        config = {"bundle": str(self._metadata.get("name")), **config}  # which `bundle.trained` looks at
         self._checkpoint.describe = partial(
-            write_text, self._output_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False)
+            write_text, self._output_dir / "config.yaml", yaml.safe_dump(self.config, sort_keys=False)
         )
-        public = public_config(config)
+        public = public_config(self.config)
         self._tracker = Tracker.start(
             experiment=self._experiment,
             tracking_uri=self._tracking_uri,
@@ -86,6 +91,8 @@ class Recording:
                 **_git_commit(),
                 **self._tags,
             },
+            training=self._training,
+            goes_on=self._goes_on,
         )
         self._tracker.text("config.yaml", yaml.safe_dump(public, sort_keys=False))
         self._tracker.text("environment.txt", _environment())
@@ -142,6 +149,15 @@ class Recording:
     def run_id(self) -> str | None:
         """Of the MLflow run; None where there is none."""
         return self._tracker.run_id if self._tracker is not None else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curves so far, and what the MLflow run is found by."""
+        return {"loss": self._loss, "scores": self._scores, "training": self._training}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with both."""
+        self._loss, self._scores, self._training = state["loss"], state["scores"], state["training"]
+        self._goes_on = True
 
     def finish(self, status: Literal["FINISHED", "KILLED", "FAILED"]) -> None:
         """Send what is still to be sent, mark the MLflow run, and tell how to look at it."""

@@ -72,6 +72,15 @@ class Survey:
         self._has_weights, self._confidences = True, list(confidences)
         self._write()
 
+    def state_dict(self) -> dict[str, Any]:
+        """How confidently the weights segment that are there; None where there are none."""
+        return {"confidences": list(self._confidences) if self._has_weights else None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """To be told of the weights that are there."""
+        if state["confidences"] is not None:
+            self.weights_saved(state["confidences"])
+
     def _write(self) -> None:
         if self._fingerprint is not None:
             span = (min(self._confidences), max(self._confidences)) if self._confidences else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -34,15 +35,18 @@ from medseg.training.prepare import at_least_one, leave_processes, rank, world_s
 from medseg.training.progress import Progress
 from medseg.training.recording import Recording
 from medseg.training.refusal import told_of_batch
+from medseg.training.state import TrainingState
 from medseg.training.survey import Survey
 from medseg.training.validation import KEY_METRIC, Validator
+
+_log = logging.getLogger(__name__)
 
 
 class Trainer(SupervisedTrainer):
     """MONAI trainer with everything a run needs: precision, schedule, validation, checkpoints, tracking.
 
     A run leaves `output_dir/models/model.pt` (best validation) and `last.pt`, beside them `fingerprint.json` of what
-    it was trained on, `config.yaml` as it ran, and one MLflow run. It ends as FINISHED, as KILLED on Ctrl-C or
+    it was trained on and `state.pt` to go on from, `config.yaml` as it ran, and one MLflow run. It ends as FINISHED, as KILLED on Ctrl-C or
     SIGTERM, as FAILED on an error.
 
     Args:
@@ -70,9 +74,12 @@ class Trainer(SupervisedTrainer):
         experiment: in MLflow; None for the bundle's name.
         cases: what is trained on; its facts become tags of the MLflow run.
         preprocessing: of the bundle; its readers take the fingerprint of the training cases, see `Survey`.
+        resume: whether to go on with an interrupted training of the same config in `output_dir`, after its last
+            validation and in its MLflow run; where there is none, a training begins. See `TrainingState`.
 
     Raises:
-        ConfigError: for a value that no run can have.
+        ConfigError: for a value that no run can have, or to resume a training with other settings.
+        BundleError: for a state to resume that cannot be read.
         MedsegError: from `run`, if the loss stops being a number.
     """
 
@@ -101,6 +108,7 @@ class Trainer(SupervisedTrainer):
         experiment: str | None = None,
         cases: Split | None = None,
         preprocessing: Compose | None = None,
+        resume: bool = False,
     ) -> None:
         at_least_one(max_epochs=max_epochs, batch_size=batch_size, val_interval=val_interval)
         if epoch_length is not None:
@@ -146,15 +154,38 @@ class Trainer(SupervisedTrainer):
         if rank() == 0:
             self._recording.attach(self, validator, self.checkpoint)
             Progress().attach(self, validator)
+        state = self._state(cases)
+        if rank() == 0:
+            self.add_event_handler(self._now_and_then(val_interval), state.save)
+        if resume:
+            state.restore(self)
+
+    def _state(self, cases: Split | None) -> TrainingState:
+        network, kept = getattr(self.network, "module", self.network), self.checkpoint.network
+        parts: dict[str, Any] = {
+            "network": network,
+            "average": kept if kept is not network else None,
+            "optimizer": self.optimizer,
+            "lr_scheduler": self.lr_scheduler,
+            "best": self.checkpoint,
+            "recording": self._recording,
+            "survey": self._survey,
+        }
+        settings = {**self._recording.config, "cases": cases.tags if cases else {}}
+        present = {name: part for name, part in parts.items() if part is not None}
+        return TrainingState(self.checkpoint.state_path, present, settings)
+
+    def _now_and_then(self, val_interval: int) -> Any:
+        return Events.EPOCH_COMPLETED(
+            event_filter=lambda _, epoch: epoch % val_interval == 0 or epoch == self.state.max_epochs
+        )
 
     def _attach(self, val_interval: int) -> None:
         self.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         self.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
         if rank() == 0:
             self.checkpoint.attach(self)
-        now_and_then = Events.EPOCH_COMPLETED(
-            event_filter=lambda _, epoch: epoch % val_interval == 0 or epoch == self.state.max_epochs
-        )
+        now_and_then = self._now_and_then(val_interval)
         if self.validator.has_cases:
             self.validator.add_event_handler(Events.COMPLETED, self._after_validation)
             self.add_event_handler(now_and_then, lambda _: self.validator.run(self.state.epoch))
@@ -226,6 +257,10 @@ class Trainer(SupervisedTrainer):
 
     def run(self) -> None:  # type: ignore[override]
         """Train; on the way out mark the MLflow run as what became of it."""
+        if self.state.epoch == self.state.max_epochs:  # ignite would begin anew
+            _log.info(f"the training in {self.checkpoint.best_path.parent} is complete")
+            leave_processes()
+            return
         previous = signal.signal(signal.SIGTERM, _terminate) if _in_main_thread() else None
         try:
             with self._survey or nullcontext():
