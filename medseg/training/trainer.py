@@ -46,8 +46,8 @@ class Trainer(SupervisedTrainer):
     """MONAI trainer with everything a run needs: precision, schedule, validation, checkpoints, tracking.
 
     A run leaves `output_dir/models/model.pt` (best validation) and `last.pt`, beside them `fingerprint.json` of what
-    it was trained on and `state.pt` to go on from, `config.yaml` as it ran, and one MLflow run. It ends as FINISHED, as KILLED on Ctrl-C or
-    SIGTERM, as FAILED on an error.
+    it was trained on and `state.pt` to go on from, `config.yaml` as it ran, and one MLflow run. It ends as FINISHED, as
+    KILLED on Ctrl-C or SIGTERM, as FAILED on an error.
 
     Args:
         device: of this process.
