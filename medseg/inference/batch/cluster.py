@@ -224,7 +224,7 @@ def _connected() -> Iterator[Any]:
 
 
 def _running_config() -> dict[str, Any]:
-    """The running bundle's config for an actor: its folder resolved, its inputs left out."""
+    """The running bundle's config for an actor: its folder resolved, of its inputs only how many there are."""
     parser = running_parser()
     if parser is None or _PREDICTOR not in parser:
         raise ConfigError(f"engine 'ray' needs a bundle that is run, with its predictor under '{_PREDICTOR}'")
@@ -232,6 +232,7 @@ def _running_config() -> dict[str, Any]:
     if "bundle_root" in config:
         config["bundle_root"] = str(Path(parser.get_parsed_content("bundle_root")).resolve())
     if isinstance(config.get("dataset"), dict):
-        config["dataset"]["data"] = []
+        count = len(parser.get_parsed_content("dataset"))
+        config["dataset"]["data"] = [{}] * count  # which tells the actor whether a backend's preparation pays
     config |= {"engine": "local", "input": None}
     return config
