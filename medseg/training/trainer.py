@@ -136,7 +136,6 @@ class Trainer(SupervisedTrainer):
         kept = network if ema_momentum is None else self._averaged(network, ema_momentum)
         validator.network = kept
         self.checkpoint = BestAndLast(Path(output_dir) / "models", kept, validator, KEY_METRIC)
-        self._attach(val_interval)
         self._recording = Recording(
             output_dir=Path(output_dir),
             metadata=metadata,
@@ -151,16 +150,12 @@ class Trainer(SupervisedTrainer):
         self._survey: Survey | None = None
         if rank() == 0 and cases is not None and preprocessing is not None:
             self._survey = Survey(cases.training, preprocessing, class_names(metadata), self.checkpoint.best_path)
-        if rank() == 0:
-            self._recording.attach(self, validator, self.checkpoint)
-            Progress().attach(self, validator)
-        state = self._state(cases)
-        if rank() == 0:
-            self.add_event_handler(self._now_and_then(val_interval), state.save)
+        self._state = self._state_of(cases)
+        self._attach(val_interval)
         if resume:
-            state.restore(self)
+            self._state.restore(self)
 
-    def _state(self, cases: Split | None) -> TrainingState:
+    def _state_of(self, cases: Split | None) -> TrainingState:
         network, kept = getattr(self.network, "module", self.network), self.checkpoint.network
         parts: dict[str, Any] = {
             "network": network,
@@ -175,22 +170,23 @@ class Trainer(SupervisedTrainer):
         present = {name: part for name, part in parts.items() if part is not None}
         return TrainingState(self.checkpoint.state_path, present, settings)
 
-    def _now_and_then(self, val_interval: int) -> Any:
-        return Events.EPOCH_COMPLETED(
+    def _attach(self, val_interval: int) -> None:
+        now_and_then = Events.EPOCH_COMPLETED(
             event_filter=lambda _, epoch: epoch % val_interval == 0 or epoch == self.state.max_epochs
         )
-
-    def _attach(self, val_interval: int) -> None:
         self.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         self.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
         if rank() == 0:
             self.checkpoint.attach(self)
-        now_and_then = self._now_and_then(val_interval)
         if self.validator.has_cases:
             self.validator.add_event_handler(Events.COMPLETED, self._after_validation)
             self.add_event_handler(now_and_then, lambda _: self.validator.run(self.state.epoch))
         elif rank() == 0:
             self.add_event_handler(now_and_then, self._save_unmeasured)
+        if rank() == 0:
+            self._recording.attach(self, self.validator, self.checkpoint)
+            Progress().attach(self, self.validator)
+            self.add_event_handler(now_and_then, self._state.save)  # last: of an epoch that is over
 
     def _averaged(self, network: torch.nn.Module, momentum: float) -> torch.nn.Module:
         """A copy of `network` that follows it slowly (Tarvainen and Valpola 2017)."""
