@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +38,12 @@ class Split:
     training: list[Entry]
     validation: list[Entry]
     tags: dict[str, str]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What tells it from every other: the tags, and a digest of the names of the cases on either side."""
+        names = [sorted(str(each.get("case")) for each in side) for side in (self.training, self.validation)]
+        return {**self.tags, "names": hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]}
 
 
 def load_split(

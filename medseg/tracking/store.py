@@ -77,7 +77,7 @@ class Store:
         tags: of the run; `bundle` and `git_commit` also fill MLflow's own columns for source and version.
         start_ms: beginning of the training, in milliseconds since 1970.
         training: a word that no other training has, by which its run is found again.
-        goes_on: whether the training was interrupted, and has a run.
+        goes_on_after: the epoch after which the training was interrupted, and has a run; 0 if it was not.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Store:
         tags: Mapping[str, str],
         start_ms: int,
         training: str,
-        goes_on: bool,
+        goes_on_after: int,
     ) -> None:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
@@ -103,7 +103,8 @@ class Store:
         self._params = [Param(key, value) for key, value in params.items()]
         self._tags = {key: value[:_TAG_LENGTH] for key, value in {**_own_tags(tags, training), **tags}.items()}
         self._start_ms = start_ms
-        self._goes_on = goes_on
+        self._goes_on_after = goes_on_after
+        self._logged: set[tuple[str, int]] = set()
         self._tried = False
         if sqlite_file(uri):
             # Not in the thread that calls `open`: a loader process forked during an import hangs for ever.
@@ -171,10 +172,11 @@ class Store:
                 database.open("r+b").close()  # MLflow itself tries what it cannot open again and again, for 100 s
             self._client = MlflowClient(tracking_uri=self.uri)
             self._experiment_id = self._experiment_id or self._find_or_make_experiment()
-        if (self._tried or self._goes_on) and not self._run_id:  # a reply that got lost may have left a run behind
+        may_have_one = self._tried or self._goes_on_after  # a reply that got lost may have left a run behind
+        if may_have_one and not self._run_id:
             self._run_id = self._find_own_run()
         self._tried = True
-        if self._run_id and self._goes_on:
+        if self._run_id and self._goes_on_after:
             self._reopen()
         if not self._run_id:
             run = self._client.create_run(
@@ -191,7 +193,8 @@ class Store:
 
     def measures(self, measures: Sequence[Measure]) -> None:
         """Log at most 1000 numbers."""
-        self._client.log_batch(self._run_id, metrics=[Metric(*measure) for measure in measures])
+        metrics = [Metric(*each) for each in measures if (each.name, each.epoch) not in self._logged]
+        self._client.log_batch(self._run_id, metrics=metrics)
 
     def file(self, path: Path, folder: str | None, name: str) -> None:
         """Log the file at `path` as the artifact `name` in `folder` of the run."""
@@ -233,15 +236,21 @@ class Store:
         for key, value in {**self._tags, _NOTE_TAG: _GOES_ON_NOTE}.items():  # another process, and maybe machine
             self._client.set_tag(self._run_id, key, value)
         self._client.update_run(self._run_id, status="RUNNING")
-        logged = self._client.get_run(self._run_id).data.params  # which MLflow does not let anyone change
-        self._params = [param for param in self._params if param.key not in logged]
+        logged = self._client.get_run(self._run_id).data
+        self._params = [param for param in self._params if param.key not in logged.params]  # none may be changed
+        self._logged = {
+            (name, measure.step)
+            for name in logged.metrics
+            for measure in self._client.get_metric_history(self._run_id, name)
+            if measure.step <= self._goes_on_after
+        }
 
     def _close_orphans(self) -> None:
         """Mark the runs of trainings that `kill -9` or a power cut ended on this machine."""
         running = f"attributes.status = 'RUNNING' AND tags.`{_OWNER_TAG}` LIKE '{machine()}:%'"
         for run in self._client.search_runs([self._experiment_id], running):
             if has_ended(run.data.tags[_OWNER_TAG]):
-                if _NOTE_TAG not in run.data.tags:
+                if run.data.tags.get(_NOTE_TAG, _GOES_ON_NOTE) == _GOES_ON_NOTE:
                     self._client.set_tag(run.info.run_id, _NOTE_TAG, _ORPHAN_NOTE)
                 self._client.set_terminated(run.info.run_id, "KILLED", end_time=self._last_sign_ms(run))
 

@@ -55,7 +55,7 @@ class Tracker:
         tags: Mapping[str, str],
         run_name: str | None = None,
         training: str = "",
-        goes_on: bool = False,
+        goes_on_after: int = 0,
     ) -> Tracker:
         """Begin a run and return at once; it is made in the background.
 
@@ -68,8 +68,8 @@ class Tracker:
             tags: short facts; `bundle` and `git_commit` also fill MLflow's columns for source and version.
             run_name: None for date and time.
             training: a word that no other training has; made up where it is empty.
-            goes_on: whether that training was interrupted and its run is to go on; where the store has none, one
-                begins.
+            goes_on_after: the epoch after which that training was interrupted, if it was, and its run is to go on;
+                where the store has none, one begins. Numbers up to this epoch are logged if the run lacks them.
 
         Raises:
             ConfigError: for a tracking URI that MLflow no longer takes, such as a folder.
@@ -82,7 +82,7 @@ class Tracker:
             tags={key: public_text(str(value)) for key, value in tags.items()},
             start_ms=_now_ms(),
             training=training or uuid.uuid4().hex,
-            goes_on=goes_on,
+            goes_on_after=goes_on_after,
         )
         return cls(store)
 

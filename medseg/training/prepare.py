@@ -5,14 +5,18 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.dummy import DummyProcess
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from filelock import FileLock, Timeout
 from monai.utils import set_determinism
 
 from medseg.device import check_device
-from medseg.errors import ConfigError
+from medseg.errors import ConfigError, OutputError
 from medseg.files import check_output_dir
 
 _PATIENCE_S = 60
@@ -34,7 +38,7 @@ def prepare(
     Args:
         seed: for Python, NumPy, torch and MONAI.
         max_epochs: looked at here, before a schedule is built of it.
-        output_dir: made if absent; `free_mib` MiB (two checkpoints, log, pictures) must be free there.
+        output_dir: made if absent; `free_mib` MiB (weights, the state to go on from, pictures) must be free there.
         device: checked to exist; its type chooses nccl or gloo.
         distributed: whether this is one of several processes started by torchrun.
 
@@ -49,6 +53,27 @@ def prepare(
     at_least_one(max_epochs=max_epochs)
     set_determinism(seed)
     check_output_dir(output_dir, free_mib=free_mib)
+
+
+@contextmanager
+def alone_in(output_dir: Path) -> Iterator[None]:
+    """Keep every other training out of a folder.
+
+    Raises:
+        OutputError: if another is at work there.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(output_dir / ".training.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(
+            f"output_dir {output_dir}: another training is at work there; wait for it, or choose another"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _wait_for_readers() -> None:

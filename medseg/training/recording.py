@@ -60,7 +60,7 @@ class Recording:
         self._experiment = experiment or str(metadata.get("name", "medseg"))
         self._tags = tags
         self._tracker: Tracker | None = None
-        self._training, self._goes_on = uuid.uuid4().hex, False
+        self._training, self._goes_on_after = uuid.uuid4().hex, 0
         workflow = running_workflow()
         config = {k: v for k, v in workflow.parser.get().items() if k != "_meta_"} if workflow else {}
         self.config = {"bundle": str(metadata.get("name")), **config}  # which `bundle.trained` looks at
@@ -70,12 +70,13 @@ class Recording:
 
     def attach(self, trainer: Engine, validator: Validator, checkpoint: BestAndLast) -> None:
         """Record `trainer` from its start on; `finish` ends the record."""
-        trainer.add_event_handler(Events.STARTED, self._start)
+        trainer.add_event_handler(Events.STARTED, lambda _: self.start())
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._epoch)
         validator.add_event_handler(Events.COMPLETED, self._validated, trainer)
         self._checkpoint = checkpoint
 
-    def _start(self, trainer: Engine) -> None:
+    def start(self) -> None:
+        """Open the MLflow run, or go on with it and send it what it lacks."""
         self._checkpoint.describe = partial(
             write_text, self._output_dir / "config.yaml", yaml.safe_dump(self.config, sort_keys=False)
         )
@@ -92,10 +93,13 @@ class Recording:
                 **self._tags,
             },
             training=self._training,
-            goes_on=self._goes_on,
+            goes_on_after=self._goes_on_after,
         )
         self._tracker.text("config.yaml", yaml.safe_dump(public, sort_keys=False))
         self._tracker.text("environment.txt", _environment())
+        for name, points in {**self._loss, **self._scores}.items():
+            for epoch, value in points:
+                self._tracker.metrics({_in_mlflow(name): value}, epoch=epoch)
 
     def _epoch(self, trainer: Engine) -> None:
         loss = trainer.state.metrics["train_loss"]
@@ -109,9 +113,9 @@ class Recording:
         for name, value in validator.state.metrics.items():
             self._scores.setdefault(name, []).append((epoch, value))
         if self._tracker is not None:
-            values = dict(validator.state.metrics)
-            values[f"{KEY_METRIC}/mean"] = values.pop(KEY_METRIC)  # MLflow groups the charts by what is before the /
-            self._tracker.metrics(values, epoch=epoch)
+            self._tracker.metrics(
+                {_in_mlflow(name): value for name, value in validator.state.metrics.items()}, epoch=epoch
+            )
         if validator.shown:
             self._painter.submit(self._picture, list(validator.shown), epoch)
 
@@ -157,7 +161,7 @@ class Recording:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with both."""
         self._loss, self._scores, self._training = state["loss"], state["scores"], state["training"]
-        self._goes_on = True
+        self._goes_on_after = max(epoch for epoch, _ in self._loss["train_loss"])
 
     def finish(self, status: Literal["FINISHED", "KILLED", "FAILED"]) -> None:
         """Send what is still to be sent, mark the MLflow run, and tell how to look at it."""
@@ -179,6 +183,11 @@ class Recording:
         steps = [step for step in (self._tracker.ui_command, self._tracker.url) if step is not None]
         if steps:
             _log.info(f"see the run: {', then open '.join(steps)}")
+
+
+def _in_mlflow(name: str) -> str:
+    """MLflow groups the charts by what is before the /."""
+    return f"{KEY_METRIC}/mean" if name == KEY_METRIC else name
 
 
 def _git_commit() -> dict[str, str]:

@@ -31,7 +31,7 @@ from medseg.descent import Descent, laid_out
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.errors import ConfigError, MedsegError
 from medseg.training.checkpoint import BestAndLast
-from medseg.training.prepare import at_least_one, leave_processes, rank, world_size
+from medseg.training.prepare import alone_in, at_least_one, leave_processes, rank, world_size
 from medseg.training.progress import Progress
 from medseg.training.recording import Recording
 from medseg.training.refusal import told_of_batch
@@ -78,8 +78,9 @@ class Trainer(SupervisedTrainer):
             validation and in its MLflow run; where there is none, a training begins. See `TrainingState`.
 
     Raises:
-        ConfigError: for a value that no run can have, or to resume a training with other settings.
-        BundleError: for a state to resume that cannot be read.
+        ConfigError: for a value that no run can have; from `run`, to resume a training with other settings.
+        BundleError: from `run`, for a state to resume that cannot be read.
+        OutputError: from `run`, while another training is at work in `output_dir`.
         MedsegError: from `run`, if the loss stops being a number.
     """
 
@@ -117,6 +118,7 @@ class Trainer(SupervisedTrainer):
         self._precision = pick_precision(device, precision)
         self._descent = Descent(optimizer, loss, device=device, precision=self._precision, gradient_clip=gradient_clip)
         self._loss_sum = torch.zeros((), device=device)
+        self._average: EMAHandler | None = None
         network = laid_out(network.to(device))
         super().__init__(
             device=device,
@@ -150,10 +152,9 @@ class Trainer(SupervisedTrainer):
         self._survey: Survey | None = None
         if rank() == 0 and cases is not None and preprocessing is not None:
             self._survey = Survey(cases.training, preprocessing, class_names(metadata), self.checkpoint.best_path)
+        self._resume = resume
         self._state = self._state_of(cases)
         self._attach(val_interval)
-        if resume:
-            self._state.restore(self)
 
     def _state_of(self, cases: Split | None) -> TrainingState:
         network, kept = getattr(self.network, "module", self.network), self.checkpoint.network
@@ -163,10 +164,10 @@ class Trainer(SupervisedTrainer):
             "optimizer": self.optimizer,
             "lr_scheduler": self.lr_scheduler,
             "best": self.checkpoint,
-            "recording": self._recording,
+            "recording": self._recording if rank() == 0 else None,
             "survey": self._survey,
         }
-        settings = {**self._recording.config, "cases": cases.tags if cases else {}}
+        settings = {**self._recording.config, "split": cases.facts if cases else {}}
         present = {name: part for name, part in parts.items() if part is not None}
         return TrainingState(self.checkpoint.state_path, present, settings)
 
@@ -182,11 +183,11 @@ class Trainer(SupervisedTrainer):
             self.validator.add_event_handler(Events.COMPLETED, self._after_validation)
             self.add_event_handler(now_and_then, lambda _: self.validator.run(self.state.epoch))
         elif rank() == 0:
-            self.add_event_handler(now_and_then, self._save_unmeasured)
+            self.add_event_handler(now_and_then, self.checkpoint.take_unmeasured)
         if rank() == 0:
             self._recording.attach(self, self.validator, self.checkpoint)
             Progress().attach(self, self.validator)
-            self.add_event_handler(now_and_then, self._state.save)  # last: of an epoch that is over
+            self.add_event_handler(now_and_then, self._save)  # last: an epoch that is over
 
     def _averaged(self, network: torch.nn.Module, momentum: float) -> torch.nn.Module:
         """A copy of `network` that follows it slowly (Tarvainen and Valpola 2017)."""
@@ -196,6 +197,7 @@ class Trainer(SupervisedTrainer):
         # The first step takes the weights whole, also those that were loaded after this was made.
         average = EMAHandler(network, momentum, momentum_warmup=1.0, warmup_iters=first_tenth, handle_buffers="update")
         average.attach(self)
+        self._average = average
         kept: torch.nn.Module = average.ema_model
         return kept
 
@@ -223,7 +225,7 @@ class Trainer(SupervisedTrainer):
         if not math.isfinite(loss):
             raise MedsegError(
                 f"the training loss is {loss} in epoch {self.state.epoch}: lower the learning rate, "
-                "or try --train::trainer::precision fp32"
+                "or try --precision fp32"
             )
         self.state.metrics["train_loss"] = loss
         self.state.metrics["learning_rate"] = float(self.optimizer.param_groups[0]["lr"])
@@ -234,13 +236,29 @@ class Trainer(SupervisedTrainer):
     def _after_validation(self, validator: Engine) -> None:
         if isinstance(self.lr_scheduler, ReduceLROnPlateau):
             self.lr_scheduler.step(validator.state.metrics[KEY_METRIC])
-        if self._survey is not None and self.checkpoint.best_epoch == self.state.epoch:
-            self._survey.weights_saved(self.validator.confidences)
 
-    def _save_unmeasured(self, _engine: Engine) -> None:
-        self.checkpoint.save_unmeasured(self)
-        if self._survey is not None:
-            self._survey.weights_saved()
+    def _save(self, _engine: Engine) -> None:
+        """The state comes before the weights: where it is not followed by them, `_go_on` writes them again."""
+        epoch = self.state.epoch
+        self.checkpoint.begin(epoch)
+        if self._survey is not None and self.checkpoint.best_epoch == epoch:
+            self._survey.weights_saved(self.validator.confidences if self.validator.has_cases else ())
+        self._state.save(self)
+        self.checkpoint.save(epoch)
+
+    def _go_on(self) -> None:
+        self._state.restore(self)
+        if self._average is not None and self._average.momentum_scheduler is not None:
+            self._average.momentum_scheduler.event_index = self.state.iteration  # else its warm-up begins again
+        if rank() == 0 and self.state.epoch:
+            self.checkpoint.save_again(self.state.epoch)
+
+    def _train(self) -> None:
+        if self.state.epoch < self.state.max_epochs:
+            super().run()
+        elif rank() == 0:  # ignite would begin anew; what is left is to tell MLflow
+            _log.info(f"the training in {self.checkpoint.best_path.parent} is complete")
+            self._recording.start()
 
     def result(self) -> dict[str, Any]:
         """What the run came to: best validation Dice (None without validation), its epoch, the weights' file."""
@@ -253,14 +271,15 @@ class Trainer(SupervisedTrainer):
 
     def run(self) -> None:  # type: ignore[override]
         """Train; on the way out mark the MLflow run as what became of it."""
-        if self.state.epoch == self.state.max_epochs:  # ignite would begin anew
-            _log.info(f"the training in {self.checkpoint.best_path.parent} is complete")
-            leave_processes()
-            return
         previous = signal.signal(signal.SIGTERM, _terminate) if _in_main_thread() else None
         try:
-            with self._survey or nullcontext():
-                super().run()
+            with alone_in(self.checkpoint.best_path.parents[1]) if rank() == 0 else nullcontext():
+                if self._resume:
+                    self._go_on()
+                elif rank() == 0:  # what would go on with an earlier training forgets this one
+                    self.checkpoint.state_path.unlink(missing_ok=True)
+                with self._survey or nullcontext():
+                    self._train()
         except BaseException as error:
             self._recording.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
             raise

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
@@ -110,6 +112,8 @@ class Validator(SupervisedEvaluator):
         for kept in (self.shown, self.confidences):
             self.add_event_handler(Events.STARTED, lambda _, kept: kept.clear(), kept)
         self.add_event_handler(Events.EPOCH_COMPLETED, self._name_metrics)
+        if shared_out:
+            self.add_event_handler(Events.EPOCH_COMPLETED, self._gather_confidences)
 
     def _segment(self, _engine: Engine, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         image, label = (plain_tensor(batch[key], self.state.device) for key in (Keys.IMAGE, Keys.LABEL))
@@ -125,6 +129,11 @@ class Validator(SupervisedEvaluator):
             self.shown.append({key: value[0, 0].float().cpu().numpy() for key, value in arrays.items()})
             self.shown[-1]["affine"] = np.asarray(getattr(batch[Keys.IMAGE], "affine", torch.eye(4)[None])[0])
         return {Keys.PRED: segmentation, Keys.LABEL: label}
+
+    def _gather_confidences(self, _engine: Engine) -> None:
+        parts: list[list[float]] = [[] for _ in range(world_size())]
+        dist.all_gather_object(parts, self.confidences)
+        self.confidences[:] = chain.from_iterable(parts)
 
     def _name_metrics(self, _engine: Engine) -> None:
         per_class = self.state.metrics.pop("dice_per_class")
