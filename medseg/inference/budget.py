@@ -29,13 +29,16 @@ class Budget:
         vram: the same on a GPU.
 
     Raises:
-        ConfigError: for a limit that is no positive number.
+        ConfigError: for a limit that is no positive number, or less than the process holds already.
     """
 
     def __init__(self, device: torch.device, ram: float | None, vram: float | None) -> None:
         for name, value in {"ram": ram, "vram": vram}.items():
             if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
                 raise ConfigError(f"{name} {value}: give a number of GB above 0")
+        held = used_memory(_CPU)
+        if ram is not None and ram * _GB <= held:
+            raise ConfigError(f"ram {ram}: this process holds {held / _GB:.1f} GB before any scan; give more GB")
         self._device = device
         self._ram = ram
         self._name, self._given = ("vram", vram) if device.type == "cuda" else ("ram", ram)

@@ -119,7 +119,8 @@ class Coarse:
         found = structure_box(labels, self._values)
         if found is None:
             return None
-        margins = np.ceil(self._margin_mm / np.array(scan.geometry.spacing)).astype(int)
+        voxels = np.minimum(np.ceil(self._margin_mm / np.array(scan.geometry.spacing)), scan.geometry.shape)
+        margins = voxels.astype(int)
         margins[scan.spatial_dims :] = 0  # a picture's third axis
         grown = (slice(each.start - more, each.stop + more) for each, more in zip(found, margins, strict=True))
         return within(grown, labels.shape)

@@ -12,6 +12,7 @@ from medseg.bundle.metadata import class_colours, class_names, label_classes, pa
 from medseg.errors import ImageError, OutputError
 from medseg.files import together
 from medseg.images import split_series, write_dicom_seg, write_labels, write_volume
+from medseg.inference.batch.rows import BETWEEN
 from medseg.inference.scan import Segmented
 from medseg.pictures import Panel, contact_sheet, save
 
@@ -44,6 +45,8 @@ class CaseFiles:
         length = len(case.encode())
         if length > _LONGEST:
             raise ImageError(f"{case[:40]}...: its name has {length} bytes, over {_LONGEST}; rename the scan")
+        if BETWEEN in case:
+            raise ImageError(f"{case}: '{BETWEEN}' in its name separates files in results.csv; rename the scan")
         for ending in (_PREVIEW, PROBABILITIES):
             if case.casefold().endswith(ending.partition(".")[0]):
                 raise ImageError(f"{case}: files of '{case.rpartition('_')[0]}' are called so; rename the scan")

@@ -175,6 +175,8 @@ class Predictor(SupervisedEvaluator):
         if self._has_weights and self._fingerprint is None:
             _log.info("no fingerprint.json beside the weights: scans are not compared with what they were trained on")
         entries = self._shard.of(sorted(self.dataset.data, key=lambda entry: entry["case"]))
+        if not entries:
+            _log.info(f"none of the {len(self.dataset.data)} cases is this process's share")
         refused = [*self._refused(entries)]
         batch = self.open_batch(entries)
         for row in refused:

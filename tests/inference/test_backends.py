@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +148,9 @@ def test_a_window_s_logits_do_not_depend_on_its_batch(case: tuple[nn.Module, tor
     assert torch.equal(forward(batch)[1:], forward(batch[1:]))
 
 
-def test_in_fp32_a_large_window_is_normalised_as_exactly_as_by_torch() -> None:
-    network = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.InstanceNorm3d(4, affine=True)).eval()
+@pytest.mark.parametrize("norm", [partial(nn.InstanceNorm3d, affine=True), partial(nn.GroupNorm, 2)])
+def test_in_fp32_a_large_window_is_normalised_as_exactly_as_by_torch(norm: Callable[[int], nn.Module]) -> None:
+    network = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), norm(4)).eval()
     window = 5 + torch.randn(1, 1, 128, 128, 96)
     assert error(TorchForward(network, CPU, torch.float32)(window), logits(network, window)) < 1e-5
 
@@ -248,6 +250,11 @@ class DecidesBySize(nn.Conv2d):
         return super().forward(image if image.shape[2] < 40 else -image)
 
 
+class DecidesByTheLastSide(nn.Conv3d):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return super().forward(image if image.shape[-1] < 40 else -image)
+
+
 class GivesAList(nn.Module):
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         return [image]
@@ -265,6 +272,13 @@ def test_a_network_that_decides_on_its_way_is_left_to_torch_which_is_said(
     assert forward.name == "torch"
     assert "decides by the size or the values of its input" in caplog.text
     assert error(forward(batch), logits(network, batch)) < 1e-5
+
+
+@needs_openvino
+def test_a_network_that_decides_by_any_side_is_left_to_torch(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        forward = ready(DecidesByTheLastSide(1, 2, 3).eval(), torch.randn(1, 1, 64, 64, 64))
+    assert forward.name == "torch" and "decides by the size" in caplog.text
 
 
 @needs_openvino

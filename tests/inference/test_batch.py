@@ -358,13 +358,15 @@ def test_names_that_cannot_be_written_and_scans_that_are_not_there_have_a_row_an
 ) -> None:
     scan = phantom / "images" / "case_001.nii.gz"
     long, preview = tmp_path / f"{'n' * 240}.nii.gz", tmp_path / "case_001_preview.nii.gz"
-    for each in (long, preview):
+    two = tmp_path / "a | b.nii.gz"
+    for each in (long, preview, two):
         shutil.copy(scan, each)
-    with pytest.raises(MedsegError, match="3 of 4 cases failed"):
-        predict(scan, long, preview, tmp_path / "nowhere.nii.gz")
+    with pytest.raises(MedsegError, match="4 of 5 cases failed"):
+        predict(scan, long, preview, two, tmp_path / "nowhere.nii.gz")
     with (tmp_path / "out" / "results.csv").open(newline="") as stream:
         errors = {row["case"][:10]: row["error"] for row in csv.DictReader(stream)}
-    assert errors.keys() == {"case_001", "case_001_p", "n" * 10, "nowhere"} and not errors["case_001"]
+    assert errors.keys() == {"case_001", "case_001_p", "n" * 10, "a | b", "nowhere"} and not errors["case_001"]
+    assert "separates files in results.csv" in errors["a | b"]
     assert "has 240 bytes, over 234; rename" in errors["n" * 10]
     assert "files of 'case_001' are called so" in errors["case_001_p"]
     assert "does not exist" in errors["nowhere"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 
 from medseg.errors import ConfigError
@@ -105,6 +106,32 @@ def test_result_is_float32_whatever_the_network_computes_in(window: str) -> None
     network.register_forward_hook(lambda _, __, seen: seen.bfloat16())
     found = SlidingWindow(8, overlap=0.5, mode="gaussian", window=window)(image, network)
     assert torch.allclose(found, image, atol=0.02) and found.dtype == torch.float32
+
+
+@pytest.mark.parametrize("window", ["trained", "auto"])
+def test_result_has_its_image_s_place_in_the_world_and_no_gradients(window: str) -> None:
+    """As MONAI's has, so that whatever follows, `Invertd` first, finds what it needs; nobody turned gradients off."""
+    affine = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0]))
+    image = MetaTensor(torch.randn(1, 1, 20, 20, 20), affine=affine[None], meta={"filename_or_obj": ["scan.nii.gz"]})
+    found = SlidingWindow(8, overlap=0.5, window=window)(image, Convolutions(3, 2))
+    expected = SlidingWindowInferer(8, overlap=0.5)(image, Convolutions(3, 2))
+    assert isinstance(found, MetaTensor) and found.meta.keys() == expected.meta.keys()
+    assert torch.equal(found.affine, expected.affine)
+    assert found.meta["filename_or_obj"] == ["scan.nii.gz"]
+    assert not found.requires_grad
+
+
+@pytest.mark.parametrize("window", ["trained", "auto"])
+def test_windows_go_to_the_device_of_the_network(window: str) -> None:
+    """One that computes nothing, as seen by what the network is given; what it says is held where the image is."""
+
+    def network(windows: torch.Tensor) -> torch.Tensor:
+        assert windows.is_meta
+        return torch.ones(windows.shape)
+
+    image = torch.zeros(1, 1, 20, 20)
+    found = SlidingWindow(8, overlap=0.5, window=window, sw_device="meta", device="cpu")(image, network)
+    assert found.device == image.device and torch.allclose(found, torch.ones(1))
 
 
 @pytest.mark.parametrize("overlap", [1, -0.1, [0.5, 1.0]])

@@ -190,6 +190,7 @@ def _segmentation(
         source_images=images,
         pixel_array=frames,
         segmentation_type="BINARY",
+        omit_empty_frames=bool(frames.any()),
         segment_descriptions=[_segment(index, each, made_by) for index, each in enumerate(classes, 1)],
         series_instance_uid=generate_uid(),
         series_number=_SERIES_NUMBER,

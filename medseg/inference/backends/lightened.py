@@ -41,11 +41,11 @@ def lightened(network: nn.Module, device: torch.device, precision: torch.dtype) 
 def layout(network: nn.Module, device: torch.device, precision: torch.dtype) -> torch.memory_format:
     """How windows and weights lie in memory: channels-last on the CPU, where oneDNN is faster so.
 
-    Not with instance normalisation in fp32: torch's channels-last `group_norm` adds up one by one, and loses three
-    digits over a window of 128 x 128 x 128.
+    Not with instance or group normalisation in fp32: torch's channels-last `group_norm` adds up one by one, and loses
+    three digits over a window of 128 x 128 x 128.
     """
     kinds = {type(module) for module in network.modules()}
-    if device.type != "cpu" or (precision is torch.float32 and not kinds.isdisjoint(_INSTANCE_NORMS)):
+    if device.type != "cpu" or (precision is torch.float32 and not kinds.isdisjoint((*_INSTANCE_NORMS, nn.GroupNorm))):
         return torch.contiguous_format
     if any(isinstance(module, nn.Conv3d) for module in network.modules()):
         return torch.channels_last_3d

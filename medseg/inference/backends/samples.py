@@ -37,6 +37,21 @@ def small_image(network: torch.nn.Module, window: Sequence[int], channels: int) 
     raise ValueError(f"the network does not take windows of {tuple(window)} with {channels} channels")
 
 
+def another_size(network: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
+    """Noise that differs from an image in the length of every side, if the network takes such, else of its size."""
+    sides = image.shape[2:]
+    short, long = min(sides), max(sides)
+    swapped = [short if side == long else long for side in sides]
+    for size in ([2 * side for side in sides] if short == long else swapped, [2 * side for side in sides]):
+        other = noise(*image.shape[:2], *size)
+        try:
+            output_of(network, other)
+        except Exception:  # of another number of halvings, or for one size only
+            continue
+        return other
+    return noise(*image.shape)
+
+
 def output_of(network: torch.nn.Module, image: torch.Tensor) -> Any:
     """What a network gives for an image: without values, which takes no time, where its forward asks for none.
 

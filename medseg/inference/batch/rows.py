@@ -13,7 +13,7 @@ from medseg.errors import on_one_line
 from medseg.inference.quality.verdict import Verdict
 from medseg.inference.stages import STAGES
 
-_BETWEEN = " | "  # the warnings, or files, in a table's cell
+BETWEEN = " | "  # the warnings, or files, in a table's cell
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class CaseRow:
         counts = torch.bincount(values, minlength=max(class_names) + 1)
         voxels = {name: int(counts[value]) for value, name in class_names.items()}
         volumes = {name: round(count * voxel_ml, 4) for name, count in voxels.items()} if voxel_ml else {}
-        told = tuple(on_one_line(each).replace(_BETWEEN, "; ") for each in warnings)
+        told = tuple(on_one_line(each).replace(BETWEEN, "; ") for each in warnings)
         return cls(case, dict(seconds), voxels, volumes, verdict, confidence, told, files=tuple(files))
 
     @classmethod
@@ -98,12 +98,12 @@ class CaseRow:
         record: dict[str, Any] = {
             "case": self.case,
             "verdict": self.verdict.word if self.verdict else "",
-            "reasons": _BETWEEN.join(self.verdict.reasons) if self.verdict else "",
+            "reasons": BETWEEN.join(self.verdict.reasons) if self.verdict else "",
             "confidence": "" if self.confidence is None else round(self.confidence, 4),
         }
         for group in ("volume_ml", "voxels", "seconds"):
             record.update({f"{group}:{key}": value for key, value in self.as_dict()[group].items()})
-        texts = {name: _BETWEEN.join(getattr(self, name)) for name in ("warnings", "files")}
+        texts = {name: BETWEEN.join(getattr(self, name)) for name in ("warnings", "files")}
         return {**record, **texts, "error": self.error or "", "model": self.model, "input": self.input}
 
     @classmethod
@@ -132,7 +132,7 @@ class CaseRow:
 
 
 def _texts(cell: str) -> tuple[str, ...]:
-    return tuple(filter(None, cell.split(_BETWEEN)))
+    return tuple(filter(None, cell.split(BETWEEN)))
 
 
 def columns(class_names: Sequence[str]) -> list[str]:

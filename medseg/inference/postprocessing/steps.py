@@ -173,8 +173,7 @@ class Postprocessing:
     """
 
     def __init__(self, steps: Sequence[Mapping[str, Any]], *, metadata: Mapping[str, Any]) -> None:
-        if isinstance(steps, str | Mapping) or not isinstance(steps, Sequence):
-            raise BundleError(f"postprocessing: expected a list of steps such as {{largest: [NAME]}}, found {steps!r}")
+        _check_list(steps)
         structures = {each.name: Structure(each.name, (each.value,)) for each in label_classes(metadata)}
         structures |= {name: Structure(name, values) for name, values in label_regions(metadata).items()}
         self.steps = tuple(_Declared(step, structures).step() for step in steps)
@@ -197,8 +196,9 @@ def priority_first(steps: Sequence[Any], metadata: Mapping[str, Any]) -> tuple[d
     """The priorities, class name -> probability, that the first step declares, if it does, and the other steps.
 
     Raises:
-        BundleError: for a class that the bundle does not have, or what is no probability.
+        BundleError: for steps that are no list, a class that the bundle does not have, or what is no probability.
     """
+    _check_list(steps)
     step = next(iter(steps), None)
     if not isinstance(step, Mapping) or list(step) != ["priority"]:
         return {}, steps
@@ -212,6 +212,11 @@ def priority_first(steps: Sequence[Any], metadata: Mapping[str, Any]) -> tuple[d
         if isinstance(least, bool) or not isinstance(least, int | float) or not 0 < least <= 1:
             raise BundleError(f"{where}: {name}: expected a probability above 0 and up to 1, found {least!r}")
     return dict(given), steps[1:]
+
+
+def _check_list(steps: object) -> None:
+    if isinstance(steps, str | Mapping) or not isinstance(steps, Sequence):
+        raise BundleError(f"postprocessing: expected a list of steps such as {{largest: [NAME]}}, found {steps!r}")
 
 
 class _Declared:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import nn
 
@@ -41,6 +42,11 @@ def pieces_of(inferer: Inferer, image: torch.Tensor, network: nn.Module) -> Iter
         pieces: Iterator[Piece] = inferer.pieces(image, network)
         return pieces
     return iter([Piece.whole(inferer(image[None], network)[0])])
+
+
+def as_given(found: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """What an inferer found, with the place in the world and the file's name of what it was given, as MONAI's gives."""
+    return MetaTensor(found).copy_meta_from(inputs, copy_attr=False) if isinstance(inputs, MetaTensor) else found
 
 
 def joined(pieces: Iterable[Piece], size: Sequence[int]) -> torch.Tensor:

@@ -11,7 +11,7 @@ from torch import nn
 
 from medseg.errors import ConfigError
 from medseg.inference.windows.around import Around
-from medseg.inference.windows.pieces import Piece, joined, pieces_of
+from medseg.inference.windows.pieces import Piece, as_given, joined, pieces_of
 
 _BLOCK = 8  # slices of a piece, so that what is done with pieces is not done for every slice
 
@@ -48,7 +48,8 @@ class Slices(Around):
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """What the network says of every voxel: `(N, C, spatial...)` to `(N, classes, spatial...)`, float32."""
-        return torch.stack([joined(self.pieces(image, network), image.shape[1:]) for image in inputs])
+        found = [joined(self.pieces(image, network), image.shape[1:]) for image in inputs.as_subclass(torch.Tensor)]
+        return as_given(torch.stack(found), inputs)
 
     def pieces(self, image: torch.Tensor, network: nn.Module) -> Iterator[Piece]:
         """The same of one image `(C, spatial...)`, some slices at a time."""

@@ -16,7 +16,7 @@ from medseg.errors import ConfigError
 from medseg.inference.windows.boxes import Box, all_channels, box_at, seen_from, within
 from medseg.inference.windows.forecast import Forecast
 from medseg.inference.windows.grid import WindowGrid, padded
-from medseg.inference.windows.pieces import Piece, joined
+from medseg.inference.windows.pieces import Piece, as_given, joined
 from medseg.inference.windows.tiles import Tiling
 from medseg.memory import free_memory
 
@@ -28,7 +28,7 @@ _SURE = 20.0  # the logit of a background that nobody doubts, beside zeros; its 
 
 
 class SlidingWindow(SlidingWindowInferer):
-    """MONAI's `SlidingWindowInferer` with another engine; takes its arguments and gives its result.
+    """MONAI's `SlidingWindowInferer` with another engine; takes its arguments and gives its result, without gradients.
 
     What differs: windows are run and blended row by row along the first axis, so that `pieces` can hand out
     finished planes while later ones are still unknown, and what is held of all classes is one row of windows; the
@@ -52,7 +52,7 @@ class SlidingWindow(SlidingWindowInferer):
         skip_below: a window of which no voxel (as the network sees it, first channel) lies above this holds nothing
             and is not run. Where windows overlap those that were run decide; where none was, is background. None to
             run them all.
-        **stock: any other argument of MONAI's inferer; what tells it how to buffer has no effect here.
+        **stock: any other argument of MONAI's inferer, by its name; what tells it how to buffer has no effect here.
 
     Attributes:
         memory: bytes that windows may take besides, to be set before an image; None where nobody knows.
@@ -93,7 +93,7 @@ class SlidingWindow(SlidingWindowInferer):
         if args or kwargs or self.with_coord:  # such a network wants to be told more than its windows
             return super().__call__(inputs, network, *args, **kwargs)  # type: ignore[return-value]
         cases = inputs.as_subclass(torch.Tensor)
-        return torch.stack([joined(self.pieces(image, network), image.shape[1:]) for image in cases])
+        return as_given(torch.stack([joined(self.pieces(image, network), image.shape[1:]) for image in cases]), inputs)
 
     def pieces(self, image: torch.Tensor, network: Any) -> Iterator[Piece]:
         """The same of one image `(C, spatial...)`, in finished pieces, in the order of the first axis."""
@@ -130,7 +130,7 @@ class SlidingWindow(SlidingWindowInferer):
         if min(margin) < 1:  # too small to be cut: what lies between two windows' voxels would be in neither
             return self.sw_batch_size
         limits = [each for each in (self._most, self.memory) if each is not None]
-        free = min(limits) if limits else _SHARE * free_memory(image.device)
+        free = min(limits) if limits else _SHARE * free_memory(self._computes(image))
         if self._window == "trained" or (self._window == "auto" and _normalises_windows(network)):
             sums = 4 * forecast.classes * (window[0] + 1) * math.prod(map(max, image.shape[2:], window[1:]))
             if sums + needed <= free:
@@ -151,6 +151,7 @@ class SlidingWindow(SlidingWindowInferer):
                 return tiling
             most_voxels = math.prod(tiling.window) * min(0.9, free / needed)
 
+    @torch.no_grad()
     def _tiled(self, image: torch.Tensor, network: nn.Module, tiling: Tiling) -> Iterator[Piece]:
         size = tuple(image.shape[1:])
         whole = padded(image, tiling.before, tiling.size, str(self.padding_mode), self.cval)
@@ -158,9 +159,9 @@ class SlidingWindow(SlidingWindowInferer):
         for box, core in tiling.boxes():
             seen = whole[all_channels(box)][None]
             if classes is not None and self._holds_nothing(seen[0]):
-                logits = _nothing(seen, classes)
+                logits = _nothing(seen, classes, self._holds(image))
             else:
-                logits = _checked(network(seen.clone()), 1, tiling.window)[0]
+                logits = self._logits(seen.clone(), network)[0]
                 classes = len(logits)
             held = within(seen_from(box, tiling.before), size)
             inner = seen_from(held, [each.start - first for each, first in zip(box, tiling.before, strict=True)])
@@ -170,6 +171,7 @@ class SlidingWindow(SlidingWindowInferer):
                 within(seen_from(core, tiling.before), size),
             )
 
+    @torch.no_grad()
     def _blended(self, image: torch.Tensor, network: nn.Module, grid: WindowGrid, batch_size: int) -> Iterator[Piece]:
         whole = padded(image, grid.before, grid.size, str(self.padding_mode), self.cval)
         blend = _Blend(grid, tuple(image.shape[1:]))
@@ -181,14 +183,24 @@ class SlidingWindow(SlidingWindowInferer):
             run = [box for box, nothing in zip(row, empty, strict=True) if not nothing]
             for begin in range(0, len(run), batch_size):
                 batch = run[begin : begin + batch_size]
-                logits = network(torch.stack([whole[box] for box in batch]))
-                for box, each in zip(batch, _checked(logits, len(batch), grid.window), strict=True):
+                logits = self._logits(torch.stack([whole[box] for box in batch]), network)
+                for box, each in zip(batch, logits, strict=True):
                     blend.add(box, each)
             for box, nothing in zip(row, empty, strict=True):
                 if nothing:
                     blend.leave_out(box)
             yield blend.piece(top, following)
             blend.move_on(following - top)
+
+    def _logits(self, windows: torch.Tensor, network: nn.Module) -> torch.Tensor:
+        found = network(windows.to(self._computes(windows)))
+        return _checked(found, len(windows), tuple(windows.shape[2:])).to(self._holds(windows))
+
+    def _computes(self, image: torch.Tensor) -> torch.device:
+        return torch.device(self.sw_device or image.device)
+
+    def _holds(self, image: torch.Tensor) -> torch.device:
+        return torch.device(self.device or image.device)
 
     def _holds_nothing(self, seen: torch.Tensor) -> bool:
         return self._skip_below is not None and bool(seen[0].max() <= self._skip_below)
@@ -201,7 +213,7 @@ class SlidingWindow(SlidingWindowInferer):
             ensure_tuple_rep(self.overlap, len(size)),
             mode=str(self.mode),
             sigma_scale=self.sigma_scale,
-            device=image.device,
+            device=self._holds(image),
         )
 
 
@@ -284,9 +296,9 @@ def _tell_how_many(windows: int, network: Any) -> None:
         network.expect(windows)
 
 
-def _nothing(seen: torch.Tensor, classes: int) -> torch.Tensor:
+def _nothing(seen: torch.Tensor, classes: int, device: torch.device) -> torch.Tensor:
     """The logits of a window that was not run."""
-    logits = seen.new_zeros((classes, *seen.shape[2:]))
+    logits = seen.new_zeros((classes, *seen.shape[2:]), device=device)
     logits[0] = _SURE
     return logits
 
