@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+
+from medseg.networks.copying import copied
 
 _SMALL = ((32, 32, 32), (64, 32, 32), (64, 64, 64), (128, 128, 128))  # a side more: instance norms need two voxels
 
@@ -59,6 +60,6 @@ def output_of(network: torch.nn.Module, image: torch.Tensor) -> Any:
         Exception: whatever the network raises.
     """
     try:
-        return copy.deepcopy(network).to("meta")(image.to("meta"))
+        return copied(network, lambda tensor: tensor.to("meta"))(image.to("meta"))
     except Exception:  # of a tensor that is no buffer, say
         return network(image)
