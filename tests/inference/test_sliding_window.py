@@ -134,7 +134,7 @@ def test_windows_go_to_the_device_of_the_network(window: str) -> None:
     assert found.device == image.device and torch.allclose(found, torch.ones(1))
 
 
-@pytest.mark.parametrize("overlap", [1, -0.1, [0.5, 1.0]])
+@pytest.mark.parametrize("overlap", [1, -0.1, [0.5, 1.0], "0.5", None])
 def test_overlap_that_is_none_is_refused(overlap: Any) -> None:
     with pytest.raises(ConfigError, match="expected 0 or more and less than 1"):
         SlidingWindow(8, overlap=overlap)

@@ -35,8 +35,8 @@ class Mirrored(Around):
 
     def __init__(self, inferer: Inferer, axes: Sequence[int] = (0, 1), *, transpose: bool = False) -> None:
         super().__init__(inferer)
-        if not set(axes) <= {0, 1, 2} or len(set(axes)) < len(axes):
-            raise ConfigError(f"mirrored axes {list(axes)}: expected some of the spatial axes 0, 1, 2, each once")
+        if isinstance(axes, int) or not set(axes) <= {0, 1, 2} or len(set(axes)) < len(axes):
+            raise ConfigError(f"mirrored axes {axes}: expected a list of some of the spatial axes 0, 1, 2, each once")
         self._axes = tuple(axes)
         self._transpose = transpose
         self._known: _Copies | None = None

@@ -75,8 +75,8 @@ class SlidingWindow(SlidingWindowInferer):
         skip_below: float | None = None,
         **stock: Any,
     ) -> None:
-        overlaps = [overlap] if isinstance(overlap, float | int) else overlap
-        if not all(0 <= each < 1 for each in overlaps):
+        overlaps = overlap if isinstance(overlap, Sequence) else [overlap]
+        if not all(isinstance(each, float | int) and 0 <= each < 1 for each in overlaps):
             raise ConfigError(f"overlap {overlap}: expected 0 or more and less than 1")
         if window not in _WINDOWS:
             raise ConfigError(f"window '{window}': expected one of {', '.join(_WINDOWS)}")
