@@ -152,7 +152,7 @@ def test_priority_comes_before_the_other_steps() -> None:
         ([{"priority": {"spleen": 0.4}}], r"'spleen' is no class; there are \['lesion', 'liver'\]"),
         ([{"priority": {"whole liver": 0.4}}], "'whole liver' is no class"),
         ([{"priority": ["lesion"]}], "expected a class and the probability"),
-        ({"largest": ["liver"]}, "largest: is no step"),
+        ({"largest": ["liver"]}, "expected a list of steps"),
         ([{"priority": {"lesion": 0}}], "expected a probability above 0 and up to 1, found 0"),
         ([{"largest": ["liver"]}, {"priority": {"lesion": 0.4}}], "a step of their own, the first"),
         ([{"priority": {"lesion": 0.4}, "largest": ["liver"]}], "a step of their own, the first"),
