@@ -69,9 +69,12 @@ def _tell(as_json: bool, facts: Mapping[str, Any], table: Table) -> None:
 
 
 def _palette(path: str, target: Path) -> tuple[dict[str, Any], Table]:
+    from medseg.errors import OutputError
     from medseg.images import find_images, read_image
     from medseg.images.palette import discover_palette
 
+    if target.exists():  # class names that somebody gave
+        raise OutputError(f"{target}: is there already, and is not replaced; give --palette the name of a new file")
     found = discover_palette(read_image(each.path) for each in find_images(path))
     found.to_csv(target)
     table = Table(title=f"{len(found.entries)} colours, written to {target}", title_justify="left")

@@ -88,7 +88,7 @@ def split(
     if len(groups) < folds:
         what = "cases" if group is None else "groups of cases"
         raise DatasetError(
-            f"{len(groups)} {what} cannot be split into {folds} folds: set folds to fewer, or fold to 'all'"
+            f"{len(groups)} {what} cannot be split into {folds} folds: give --folds::count fewer, or --fold all"
         )
     start, stop = (len(groups) * edge // folds for edge in (int(fold), int(fold) + 1))
     sides = ([*groups[:start], *groups[stop:]], groups[start:stop])

@@ -148,6 +148,13 @@ def test_an_unknown_palette_is_found(inspect: Run, data_dir: Path, tmp_path: Pat
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 11
 
 
+def test_a_palette_that_somebody_made_is_not_replaced(failing: Run, data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("name,r,g,b\n")
+    told = failing(data_dir / "blood_cells_rgb" / "labels", "--palette", tmp_path / "p.csv")
+    assert "p.csv: is there already, and is not replaced" in told
+    assert (tmp_path / "p.csv").read_text() == "name,r,g,b\n"
+
+
 def test_what_cannot_be_read_is_one_line(failing: Run, data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").write_text("no image")
     assert failing(tmp_path / "a.nii.gz").startswith(f"medseg: error: {tmp_path}/a.nii.gz: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,16 @@ def test_decision_comes_back_from_its_file_as_it_was(tmp_path: Path, threshold: 
     assert decision.save(tmp_path / "model.pt") == tmp_path / "decision.json"
     assert decision_beside(tmp_path / "last.pt", CLASSES) == decision
     assert json.loads((tmp_path / "decision.json").read_text())["minimum_size"] == {"lesion": 20}
+
+
+def test_decision_for_one_of_several_weights_is_left_out_which_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Decision({"liver": 0.3, "lesion": 0.5}, {}, "4 cases of fold 0").save(tmp_path / "model.pt")
+    weights = [str(tmp_path / "model.pt"), str(tmp_path / "last.pt")]
+    with caplog.at_level(logging.WARNING):
+        assert decision_beside(weights, CLASSES) == Decision()
+    assert "decision.json: is for these weights alone" in caplog.text
 
 
 def test_no_file_and_no_weights_give_the_most_probable_class(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from medseg.files import write_text
 from medseg.inference.postprocessing.steps import Postprocessing, VoxelSize
 from medseg.types import LabelClass
 
+_log = logging.getLogger(__name__)
 FILE_NAME = "decision.json"
 
 
@@ -109,7 +111,13 @@ def decision_beside(checkpoint: str | Path | Sequence[str] | None, classes: Sequ
     Raises:
         BundleError: if the file is damaged or names other classes.
     """
-    path = Path(checkpoint).with_name(FILE_NAME) if isinstance(checkpoint, str | Path) else None
+    if checkpoint is not None and not isinstance(checkpoint, str | Path):
+        for each in (Path(one).with_name(FILE_NAME) for one in checkpoint):
+            if each.is_file():
+                _log.warning(f"{each}: is for these weights alone, not for several; the most probable class wins")
+                break
+        return Decision()
+    path = Path(checkpoint).with_name(FILE_NAME) if checkpoint is not None else None
     if path is None or not path.is_file():
         return Decision()
     try:
