@@ -9,6 +9,7 @@ import numpy as np
 from monai.data import ImageReader
 from numpy.typing import NDArray
 
+from medseg.errors import ImageError
 from medseg.images.coding import LabelCoding
 from medseg.images.image import Image
 from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label_parts
@@ -29,15 +30,17 @@ class Reader(ImageReader):
     Args:
         nan: what NaN and infinity are replaced by; None to refuse an image that holds any.
         rgb: whether a grey picture counts as red, green and blue of one brightness.
+        eight_bits: whether only samples of 8 bits are taken, for a preprocessing that divides by 255.
 
     Raises:
         ImageError: from `get_data`; see `images.read_image`.
     """
 
-    def __init__(self, *, nan: float | None = None, rgb: bool = False) -> None:
+    def __init__(self, *, nan: float | None = None, rgb: bool = False, eight_bits: bool = False) -> None:
         super().__init__()
         self._nan = nan
         self._rgb = rgb
+        self._eight_bits = eight_bits
 
     def verify_suffix(self, filename: Any) -> bool:
         """Whether to try this reader: always, content decides and not the name."""
@@ -51,6 +54,10 @@ class Reader(ImageReader):
         """Read the files and describe them in MONAI's words."""
         image = self._image(img)
         array, affine = image.array, np.array(image.geometry.affine)
+        if self._eight_bits and array.dtype != np.uint8:
+            raise ImageError(
+                f"{image.path}: its samples are {array.dtype}; this bundle takes 8 bits: save it so, from 0 to 255"
+            )
         if self._rgb and array.ndim == 3:
             array = np.repeat(array[..., None], 3, axis=3)
         channels = array.ndim == 4

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -246,6 +247,16 @@ def test_labels_reach_monai_as_classes(tmp_path: Path) -> None:
 def test_wrong_coding_is_an_error_before_any_file_is_read() -> None:
     with pytest.raises(ConfigError, match="label coding 'grey'"):
         LabelReader("grey")
+
+
+def test_picture_of_more_bits_is_refused_where_eight_are_meant(tmp_path: Path) -> None:
+    """Divided by 255 it would be 257 times as bright as any that the network has seen."""
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for name, each in (("8.tif", pixels), ("16.tif", pixels * np.uint16(257))):
+        tifffile.imwrite(tmp_path / name, each, photometric="minisblack")
+    assert load(str(tmp_path / "8.tif"), Reader(eight_bits=True)).shape == (1, 4, 3)
+    with pytest.raises(ImageError, match=r"16\.tif: its samples are uint16; this bundle takes 8 bits"):
+        Reader(eight_bits=True).get_data([str(tmp_path / "16.tif")])
 
 
 def test_grey_picture_has_three_channels_where_they_are_asked_for(data_dir: Path) -> None:
