@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medseg.errors import ConfigError, ImageError
 from medseg.images.image import Image
 from medseg.images.nifti import whole_numbers
-from medseg.images.palette import labels_from_picture, mask_labels
+from medseg.images.palette import JPEG_TOLERANCE, labels_from_picture, mask_labels
 from medseg.images.palette_table import Palette, PaletteEntry
 from medseg.types import LabelClass
 
@@ -31,18 +31,18 @@ class LabelCoding:
         palette: of the kind `colours`.
         take: of the kind `values`: value in the file -> class value, everything else being background; None to
             take values as they stand.
-        tolerance: how far (0 to 441 in RGB) an area may lie beside its colour; pixels of blended edges and
-            stray values take the nearest colour whatever it is.
+        tolerance: of the kind `colours`: how far (0 to 441 in RGB) an area may lie beside its colour; pixels of
+            blended edges and stray values take the nearest colour whatever it is.
     """
 
     kind: str = "values"
     palette: Palette | None = None
     take: Mapping[int, int] | None = None
-    tolerance: float = 96.0
+    tolerance: float = JPEG_TOLERANCE
 
     @classmethod
     def of(
-        cls, given: str | Mapping[str, Any], *, classes: Sequence[LabelClass] = (), tolerance: float = 96.0
+        cls, given: str | Mapping[str, Any], *, classes: Sequence[LabelClass] = (), tolerance: float = JPEG_TOLERANCE
     ) -> LabelCoding:
         """The coding that a config tells.
 

@@ -26,7 +26,7 @@ __all__ = [
 
 _MOST_OFF = 0.2  # of the pixels: a photograph is no label
 _FEWEST = 16  # pixels that an area of one colour must have
-_AS_JPEG_LEAVES_IT = 32.0  # how far from its colour an area may be without a word
+JPEG_TOLERANCE = 32.0  # saved as JPEG, of qualities 30 to 90, areas were up to 16 from their colour
 _IN_BLOCKS = 0.25  # of a colour's pixels start a 2 x 2 block: edges that were blended never do
 
 
@@ -60,13 +60,12 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     """The label map that a colour-coded picture shows: `(i, j, k)`, uint8 or int32.
 
     Pixels off the palette, which blended edges are, take the nearest colour's value (Euclid in RGB) and are
-    reported as a warning, and so are areas within the tolerance that are farther off than JPEG leaves them. Areas
-    of a colour that is no palette colour are an error, since a class is missing.
+    reported as a warning. Areas of a colour that is no palette colour are an error, since a class is missing.
 
     Args:
         image: grey or RGB of 8 bits; of 16 bits the upper 8 count, unless they are all 0.
         palette: the colours.
-        tolerance: how far from its palette colour an area may be (0 to 441); about 96 for labels saved as JPEG.
+        tolerance: how far from its palette colour an area may be (0 to 441); 32 is enough for JPEG.
 
     Raises:
         ImageError: naming a colour that fills an area, or is one of many, and how many pixels have it.
@@ -79,13 +78,7 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     off = distance > max(tolerance, 0)
     if off.any():
         _check_off(image, packed, colours[off], counts[off])
-    warnings = [*_report(counts, off, distance, rgb)]
-    far = ~off & (distance > _AS_JPEG_LEAVES_IT)
-    for index in np.flatnonzero(far)[_fill_areas(packed, colours[far], counts[far])]:
-        warnings.append(
-            f"{_unpacked(int(colours[index]))} fills areas, {counts[index]} pixels, and took the value of the nearest "
-            f"colour, {palette.entries[nearest[index]].name}, which is {distance[index]:.0f} away"
-        )
+    warnings = _report(counts, off, distance, rgb)
     values = np.array([each.value for each in palette.entries])
     values = values.astype(np.uint8 if values.min() >= 0 and values.max() <= 255 else np.int32)
     labels = values[nearest][inverse.reshape(packed.shape)]
@@ -208,7 +201,7 @@ def _check_off(image: Image, packed: NDArray[Any], colours: NDArray[Any], counts
         most = int(np.argmax(np.where(solid, counts, 0)))
         raise ImageError(
             f"{image.path}: {_unpacked(int(colours[most]))} fills areas, {counts[most]} pixels, and is no colour of "
-            "the palette; add it, or raise the tolerance"
+            "the palette; add it, or raise the tolerance (of a bundle: --label_reader::tolerance)"
         )
     if counts.sum() > _MOST_OFF * packed.size:
         worst = int(np.argmax(counts))

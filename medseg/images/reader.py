@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medseg.errors import ImageError
 from medseg.images.coding import LabelCoding
 from medseg.images.image import Image
+from medseg.images.palette import JPEG_TOLERANCE
 from medseg.images.read import needs_grid, read_channels, read_geometry, read_image, read_label_parts
 from medseg.types import LabelClass
 
@@ -111,7 +112,7 @@ class LabelReader(Reader):
         self,
         coding: str | Mapping[str, Any] = "values",
         *,
-        tolerance: float = 96.0,
+        tolerance: float = JPEG_TOLERANCE,
         classes: Sequence[LabelClass] = (),
     ) -> None:
         super().__init__()
