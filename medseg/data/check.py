@@ -6,15 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.data.datalist import Case
+from medseg.data.fit import Kind
 from medseg.errors import DatasetError, ImageError
-from medseg.images import Geometry, Image, LabelCoding, read_geometry, read_image, read_label, read_label_parts
+from medseg.images import Image, LabelCoding, read_geometry, read_label, read_label_parts
 
 # A label of a large CT takes a gigabyte once decoded.
 _MOST_READERS = 8
@@ -26,7 +26,7 @@ def check_cases(
     *,
     class_names: Mapping[int, str],
     coding: LabelCoding | None = None,
-    dims: int | None = None,
+    kind: Kind | None = None,
 ) -> set[str]:
     """Read every label and every image's header, and raise when a case could not be trained on.
 
@@ -37,7 +37,7 @@ def check_cases(
         cases: as `find_cases` gives them.
         class_names: value -> name of the foreground.
         coding: how label files tell the classes; None for whole numbers.
-        dims: of every image, 2 for pictures and 3 for volumes; None where that is not known.
+        kind: what every image is to be; None where that is not known.
 
     Returns:
         The names of the cases whose label is empty: background only.
@@ -46,7 +46,7 @@ def check_cases(
         DatasetError: names the first offending file, what was found and expected, and how many
             other cases have problems.
     """
-    problem = partial(_problem, class_names=class_names, coding=coding, dims=dims)
+    problem = partial(_problem, class_names=class_names, coding=coding, kind=kind)
     readers = min(_MOST_READERS, os.cpu_count() or 1)
     with ThreadPoolExecutor(readers, thread_name_prefix="check") as pool:
         answers = list(pool.map(problem, cases))
@@ -58,19 +58,21 @@ def check_cases(
     return {case.name for case, empty in zip(cases, answers, strict=True) if empty}
 
 
-def _problem(case: Case, *, class_names: Mapping[int, str], coding: LabelCoding | None, dims: int | None) -> str | bool:
+def _problem(
+    case: Case, *, class_names: Mapping[int, str], coding: LabelCoding | None, kind: Kind | None
+) -> str | bool:
     """What is wrong with one case, in words; else whether its label is empty."""
     if case.label is None:
         return f"case {case.name} has no label: add that of {case.images[0]}, or choose another fold"
     try:
         grid = read_geometry(case.images[0])
-        found = _dims(case.images[0], grid, dims)
-        if found != dims:
-            return f"{case.images[0]}: has {found} dimensions, and other cases have {dims}; leave it out"
         for channel in case.images[1:]:
             other = read_geometry(channel)
             if not other.agrees_with(grid):
                 return f"{channel} and {case.images[0]} lie on different grids: {other.difference(grid)}"
+        unlike = kind.problem(case, grid) if kind else None
+        if unlike is not None:
+            return unlike
         label = read_label_parts([case.label, *case.more_labels], grid=grid, coding=coding)
         observed = None if case.observer is None else read_label(case.observer, grid=grid, coding=coding)
         if case.mask is not None:
@@ -81,15 +83,6 @@ def _problem(case: Case, *, class_names: Mapping[int, str], coding: LabelCoding 
     if wrong is None and observed is not None:
         wrong = wrong_classes(observed, case.observer, class_names)
     return wrong or not (label.array > 0.5).any()
-
-
-def _dims(path: Path, grid: Geometry, expected: int | None) -> int | None:
-    """The dimensions of an image; what is `expected` where its header does not contradict."""
-    slices = grid.shape[2]
-    if expected == 2 and slices > 1:
-        return 3
-    # Only a volume of one slice, of which there are few, must be read to be told from a picture.
-    return read_image(path).spatial_dims if expected == 3 and slices == 1 else expected
 
 
 def wrong_classes(label: Image, path: object, class_names: Mapping[int, str]) -> str | None:

@@ -13,7 +13,7 @@ from medseg.bundle.metadata import class_names
 from medseg.data.check import check_cases
 from medseg.data.datalist import Case, find_cases
 from medseg.data.digest import digest
-from medseg.data.fit import Taken, check_fit
+from medseg.data.fit import Kind, Taken, check_fit
 from medseg.data.folds import Folds
 from medseg.errors import ConfigError, DatasetError
 from medseg.images import needs_grid
@@ -80,10 +80,10 @@ def load_split(
     """
     found = [case for case in _found(dataset_dir) if case.subset == "training"]
     cases = _few(found, max_cases)
-    dims = None
+    kind = None
     if preprocessing is not None and cases:
-        dims = check_fit(cases[0], preprocessing, Taken.of(metadata, inferer, bundle_root))
-    empty = _check(cases, metadata, label_reader, dims)
+        kind = check_fit(cases[0], preprocessing, Taken.of(metadata, inferer, bundle_root))
+    empty = _check(cases, metadata, label_reader, kind)
     sides = (folds or Folds()).of(found, fold)  # of all: a quick try must not train on cases that are set aside
     taken = {case.name for case in cases}
     training, validation = ([case for case in side if case.name in taken] for side in sides)
@@ -174,10 +174,10 @@ def _found(dataset_dir: str | None) -> list[Case]:
 
 
 def _check(
-    cases: Sequence[Case], metadata: Mapping[str, Any], label_reader: LabelReader | None, dims: int | None = None
+    cases: Sequence[Case], metadata: Mapping[str, Any], label_reader: LabelReader | None, kind: Kind | None = None
 ) -> set[str]:
     coding = label_reader.coding if label_reader else None
-    return check_cases(cases, class_names=class_names(metadata), coding=coding, dims=dims)
+    return check_cases(cases, class_names=class_names(metadata), coding=coding, kind=kind)
 
 
 def _labelled(case: Case) -> Entry:

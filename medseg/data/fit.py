@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg.bundle.metadata import image_format
 from medseg.data.datalist import Case
-from medseg.errors import DatasetError
+from medseg.errors import DatasetError, user_error_in
+from medseg.images import Geometry, read_image
 
 if TYPE_CHECKING:  # importing MONAI takes seconds
     from monai.inferers import Inferer
@@ -67,28 +68,75 @@ def _counted(channels: int) -> str:
     return "1 channel" if channels == 1 else f"{channels} channels"
 
 
-def check_fit(case: Case, preprocessing: Compose, taken: Taken) -> int | None:
+@dataclass(frozen=True)
+class Kind:
+    """What every image of a dataset is to be, as the bundle's reader gives it.
+
+    Attributes:
+        dims: 2 for pictures, 3 for volumes.
+        channels: of pictures, which are small; a volume's are not looked at, since it would have to be read whole.
+        preprocessing: of the bundle, which begins with the reader.
+    """
+
+    dims: int
+    channels: int
+    preprocessing: Compose = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, image: Any, preprocessing: Compose) -> Kind:
+        """That of an image `(C, i, j)` or `(C, i, j, k)` which the reader gave."""
+        return cls(image.ndim - 1, len(image), preprocessing)
+
+    def problem(self, case: Case, grid: Geometry) -> str | None:
+        """In what a case's image, which lies on `grid`, differs from the others, and what to do; else None."""
+        path = case.images[0]
+        dims = self._dims(path, grid)
+        if dims != self.dims:
+            return f"{path}: has {dims} dimensions, and other cases have {self.dims}; leave it out"
+        if dims == 2:
+            try:
+                channels = len(_loaded(case, self.preprocessing))
+            except Exception as error:
+                told = user_error_in(error)  # what else is wrong shows in the training
+                return None if told is None else str(told)
+            if channels != self.channels:
+                return f"{path}: has {_counted(channels)}, and other cases have {self.channels}; convert it"
+        return None
+
+    def _dims(self, path: Path, grid: Geometry) -> int:
+        slices = grid.shape[2]
+        if self.dims == 2 and slices > 1:
+            return 3
+        # Only a volume of one slice, of which there are few, must be read to be told from a picture.
+        return read_image(path).spatial_dims if self.dims == 3 and slices == 1 else self.dims
+
+
+def _loaded(case: Case, preprocessing: Compose) -> Any:
+    paths = [str(path) for path in case.images]
+    return preprocessing({"image": paths if len(paths) > 1 else paths[0]}, end=1)["image"]
+
+
+def check_fit(case: Case, preprocessing: Compose, taken: Taken) -> Kind | None:
     """Read and preprocess one case's image, and raise where the network could not take it.
 
     Returns:
-        The dimensions of its files; None if they cannot be read, of which `check_cases` tells more.
+        What the other images are to be; None if its files cannot be read, of which `check_cases` tells more.
 
     Raises:
         DatasetError: naming the file, what it has, what the bundle takes and what to do.
     """
-    paths = [str(path) for path in case.images]
     try:
-        image = preprocessing({"image": paths if len(paths) > 1 else paths[0]}, end=1)["image"]
+        image = _loaded(case, preprocessing)
     except Exception:
         return None
-    dims: int = image.ndim - 1
+    kind = Kind.of(image, preprocessing)
     try:
         ready = preprocessing({"image": image}, start=1)["image"]
     except Exception:  # of a volume where a picture belongs, say
         ready = image
-        if dims == taken.dims:
-            return dims
+        if kind.dims == taken.dims:
+            return kind
     problem = taken.problem(ready.ndim - 1, len(ready))
     if problem is not None:
         raise DatasetError(f"{case.images[0]}: {problem}")
-    return dims
+    return kind

@@ -9,12 +9,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
+from monai.transforms import Compose, LoadImaged
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from medseg.data import Case, check_cases, find_cases
+from medseg.data.fit import Kind
 from medseg.errors import DatasetError
+from medseg.images.reader import Reader
 
 CLASSES = {1: "liver", 2: "spleen"}
+LOAD = Compose([LoadImaged(keys="image", reader=Reader, ensure_channel_first=True)])
 
 
 def write_nifti(path: Path, array: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
@@ -145,14 +150,30 @@ def test_a_picture_among_volumes_and_a_volume_among_pictures_are_named(tmp_path:
             DatasetError,
             match=rf"images/{wrong}\.tif: has {others} dimensions, and other cases have {dims}; leave it out$",
         ):
-            check_cases(cases, class_names=CLASSES, dims=dims)
+            check_cases(cases, class_names=CLASSES, kind=Kind(dims, 1, LOAD))
+
+
+def test_a_grey_picture_among_coloured_ones_is_named_unless_the_reader_makes_it_one(tmp_path: Path) -> None:
+    for name, shape in (("a", (5, 7, 3)), ("b", (5, 7)), ("c", (5, 7, 3))):
+        for folder, pixels in (("images", np.zeros(shape, np.uint8)), ("labels", np.zeros((5, 7), np.uint8))):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Pillow.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
+    cases = find_cases(tmp_path)
+
+    with pytest.raises(DatasetError, match=r"images/b\.png: has 1 channel, and other cases have 3; convert it$"):
+        check_cases(cases, class_names=CLASSES, kind=Kind(2, 3, LOAD))
+    as_rgb = Compose([LoadImaged(keys="image", reader=Reader(rgb=True), ensure_channel_first=True)])
+    check_cases(cases, class_names=CLASSES, kind=Kind(2, 3, as_rgb))
+    (tmp_path / "images" / "c.png").write_bytes((tmp_path / "images" / "c.png").read_bytes()[:45])
+    with pytest.raises(DatasetError, match=r"images/c\.png: truncated or damaged PNG"):
+        check_cases(cases, class_names=CLASSES, kind=Kind(2, 3, as_rgb))
 
 
 def test_a_volume_of_one_slice_is_no_picture(tmp_path: Path) -> None:
     for folder in ("images", "labels"):
         write_nifti(tmp_path / folder / "a.nii.gz", np.zeros((4, 5, 1), np.uint8), np.eye(4))
 
-    check_cases(find_cases(tmp_path), class_names=CLASSES, dims=3)
+    check_cases(find_cases(tmp_path), class_names=CLASSES, kind=Kind(3, 1, LOAD))
 
 
 def test_a_case_without_a_label_is_a_problem(tmp_path: Path) -> None:

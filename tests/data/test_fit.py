@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 from medseg.data import Case
 from medseg.data.colour import ColourSpaced
-from medseg.data.fit import Taken, check_fit
+from medseg.data.fit import Kind, Taken, check_fit
 from medseg.errors import DatasetError
 from medseg.images import Geometry, write_volume
 from medseg.images.reader import Reader
@@ -46,9 +46,10 @@ def told(case: Case, taken: Taken, *transforms: Any) -> str:
     return problem
 
 
-def test_images_that_fit_give_the_dimensions_of_their_files(picture: Case, volume: Case) -> None:
-    assert check_fit(volume, Compose([LOAD]), VOLUMES) == 3
-    assert check_fit(picture, Compose([LOAD]), SEQUENCES) == 2
+def test_images_that_fit_tell_what_the_others_are_to_be(picture: Case, volume: Case) -> None:
+    load = Compose([LOAD])
+    assert check_fit(volume, load, VOLUMES) == Kind(3, 1, load)
+    assert check_fit(picture, load, SEQUENCES) == Kind(2, 3, load)
 
 
 def test_other_dimensions_are_told_with_what_to_do(picture: Case, volume: Case) -> None:
@@ -74,7 +75,7 @@ def test_channels_are_counted_as_the_preprocessing_leaves_them(picture: Case) ->
 def test_preprocessing_that_cannot_be_done_with_the_image_hides_nothing(picture: Case) -> None:
     impossible = SqueezeDimd(keys="image", dim=1)
     assert told(picture, VOLUMES, impossible).startswith("has 2 dimensions")
-    assert check_fit(picture, Compose([LOAD, impossible]), PICTURES) == 2  # the training tells
+    assert check_fit(picture, Compose([LOAD, impossible]), PICTURES) is not None  # the training tells
 
 
 def test_what_cannot_be_read_is_left_to_the_check_of_the_files(tmp_path: Path) -> None:
