@@ -248,8 +248,9 @@ def scores_table(evaluation: Any) -> Table:
     """The scores of an `Evaluation` as a table for a terminal: means with their 95 % intervals."""
     summary = evaluation.summary()
     table = Table(title=f"{summary['cases']} cases, mean Dice {_number(summary['mean_dice'])}", title_justify="left")
-    tolerance = f"surface Dice at {summary['surface_dice_tolerance_mm']:g} mm"
-    for column in ("class", "Dice", "IoU", "HD95 mm", tolerance, "misses", "false alarms"):
+    unit = summary["length_unit"]
+    tolerance = f"surface Dice at {summary['surface_dice_tolerance_mm']:g} {unit}"
+    for column in ("class", "Dice", "IoU", f"HD95 {unit}", tolerance, "misses", "false alarms"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for name, scores in summary["classes"].items():
         estimates = (scores[metric] for metric in ("dice", "iou", "hd95_mm", "surface_dice"))
@@ -270,7 +271,7 @@ def measure_lines(found: Mapping[str, Any], name: str) -> Iterator[str]:
 
 
 def _estimate(mean: float | None, interval: tuple[float, float] | None) -> str:
-    return f"{_number(mean)} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "-"
+    return _number(mean) + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
 
 
 def _number(value: float | None) -> str:

@@ -41,6 +41,7 @@ class Evaluation:
         self._tolerance_mm = float(tolerance_mm)
         self._scores: dict[str, list[ClassScore]] = {}
         self._failed: dict[str, str] = {}
+        self._units: set[str] = set()
         self._measures: dict[str, dict[str, Any]] = {}
 
     def add(
@@ -51,8 +52,12 @@ class Evaluation:
         *,
         spacing: Sequence[float],
         voxel_ml: float | None = None,
+        has_scale: bool = True,
     ) -> list[ClassScore]:
         """Score one case: true and predicted class values on one grid; `spacing` and `voxel_ml` as of `score_case`.
+
+        Args:
+            has_scale: False for a picture of which no file told the pixels' size; its lengths are in pixels.
 
         Raises:
             DatasetError: if the two differ in shape.
@@ -64,6 +69,7 @@ class Evaluation:
         for name, values in self._regions.items():
             scores += score_case(np.isin(label, values), np.isin(segmentation, values), class_names={1: name}, **size)
         self._scores[case] = scores
+        self._units.add("mm" if has_scale else "pixels")
         return scores
 
     def add_failure(self, case: str, message: str) -> None:
@@ -83,7 +89,8 @@ class Evaluation:
 
         `mean_dice`: the mean of the classes' (not the regions') mean Dice, without classes that no case has;
         `cases` scored;
-        `failed`: case -> reason; `surface_dice_tolerance_mm`; `classes`: name -> `dice`, `iou`, `hd95_mm`,
+        `failed`: case -> reason; `surface_dice_tolerance_mm`; `length_unit`: what `..._mm` is in, `pixels` where no
+        picture's file told how large they are; `classes`: name -> `dice`, `iou`, `hd95_mm`,
         `surface_dice` (each `mean` and 95 % `interval`), `scored`, `misses`, `false_alarms`, `absent`.
         """
         classes = self.classes()
@@ -94,6 +101,7 @@ class Evaluation:
             "cases": len(self._scores),
             "failed": dict(self._failed),
             "surface_dice_tolerance_mm": self._tolerance_mm,
+            "length_unit": " or ".join(sorted(self._units)) or "mm",
             "classes": {each.class_name: _class_summary(each) for each in classes},
             **({"measures": self._measures} if self._measures else {}),
         }

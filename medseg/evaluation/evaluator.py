@@ -24,6 +24,7 @@ from medseg.images.reader import LabelReader
 from medseg.inference import Predictor
 from medseg.inference.batch.batch import Batch
 from medseg.inference.batch.rows import CaseRow
+from medseg.inference.postprocessing.steps import VoxelSize
 from medseg.inference.restoring.to_source_grid import ToSourceGrid
 from medseg.inference.scan import Segmented
 from medseg.inference.stages import Stages
@@ -122,7 +123,8 @@ class Evaluator(Predictor):
             for measure in self._measures.values():
                 measure.update(compared)
         grid = found.scan.geometry
-        size: dict[str, Any] = {"spacing": grid.spacing, "voxel_ml": grid.voxel_volume_ml}
+        has_scale = VoxelSize.of(grid.affine, spatial_dims=found.scan.spatial_dims).content is not None
+        size: dict[str, Any] = {"spacing": grid.spacing, "voxel_ml": grid.voxel_volume_ml, "has_scale": has_scale}
         self.evaluation.add(compared.case, compared.label, compared.segmentation, **size)
         with stages("write"):
             if self._save:

@@ -16,7 +16,7 @@ Case = TypeVar("Case")
 
 def bootstrap(
     cases: Sequence[Case], statistic: Callable[[Sequence[Case]], float], *, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     """The percentile bootstrap's 95 % interval of a statistic over cases (Efron 1979).
 
     Cases are drawn whole, with replacement: pixels of one case depend on each other, so that an interval
@@ -30,7 +30,7 @@ def bootstrap(
         seed: of the draws.
 
     Returns:
-        The lower and upper bound; both NaN without cases, or where every resample is NaN.
+        The lower and upper bound; None with fewer than two cases, or where every resample is NaN.
     """
     return interval([statistic([cases[index] for index in draw]) for draw in _drawn(len(cases), resamples, seed)])
 
@@ -44,9 +44,11 @@ def resampled_sums(counts: Sequence[NDArray[Any]], *, resamples: int = 2000, see
         seed: of the draws.
 
     Returns:
-        A sum per draw: `(resamples, shape...)`.
+        A sum per draw: `(resamples, shape...)`; no draw of fewer than two cases.
     """
     drawn = _drawn(len(counts), resamples, seed)
+    if not len(drawn):
+        return np.empty((0, *counts[0].shape))
     times = np.stack([np.bincount(draw, minlength=len(counts)) for draw in drawn]).astype(np.float64)
     rows = [each.reshape(-1) for each in counts]
     sums = np.empty((resamples, rows[0].size))
@@ -56,18 +58,18 @@ def resampled_sums(counts: Sequence[NDArray[Any]], *, resamples: int = 2000, see
     return sums.reshape(resamples, *counts[0].shape)
 
 
-def interval(values: Sequence[float] | NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """The 2.5th and 97.5th percentile of a statistic's resamples; both NaN where none of them is a number."""
+def interval(values: Sequence[float] | NDArray[np.floating[Any]]) -> tuple[float, float] | None:
+    """The 2.5th and 97.5th percentile of a statistic's resamples; None where none of them is a number."""
     found = np.array(values, dtype=np.float64)
     known = found[~np.isnan(found)]
     if known.size == 0:
-        return float("nan"), float("nan")
+        return None
     low, high = np.percentile(known, _INTERVAL)
     return float(low), float(high)
 
 
 def _drawn(cases: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    """The indices of the cases of every draw; none without cases."""
-    if not cases:
+    """The indices of the cases of every draw; none with fewer than two cases, which tell nothing of others."""
+    if cases < 2:
         return np.empty((0, 0), np.int64)
     return np.random.default_rng(seed).integers(cases, size=(resamples, cases))

@@ -16,7 +16,7 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over cases and its 95 % bootstrap interval; None where no case has the class."""
+    """A mean over cases, None where none has the class, and its 95 % bootstrap interval, None of fewer than two."""
 
     mean: float | None
     interval: tuple[float, float] | None

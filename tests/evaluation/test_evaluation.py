@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from medseg.cli.run import scores_table
 from medseg.errors import ConfigError, DatasetError, OutputError
 from medseg.evaluation import Evaluation
 
@@ -37,6 +40,25 @@ def test_summary_counts_the_miss_and_leaves_out_what_is_not_there(evaluation: Ev
     assert liver["hd95_mm"]["mean"] == pytest.approx(np.linalg.norm([6, 6, 12]) / 2)
     assert liver["dice"]["interval"] == [0.0, 1.0]
     assert spleen["dice"] == {"mean": None, "interval": None} and spleen["absent"] == 2
+
+
+def test_lengths_in_pictures_without_a_scale_are_in_pixels(evaluation: Evaluation) -> None:
+    assert evaluation.summary()["length_unit"] == "mm"
+    evaluation.add("unscaled", LABEL, LABEL, spacing=(1, 1, 1), has_scale=False)
+    assert evaluation.summary()["length_unit"] == "mm or pixels"
+
+
+def test_one_case_has_a_mean_and_no_interval() -> None:
+    alone = Evaluation({1: "liver"}, tolerance_mm=1.0)
+    alone.add("one", LABEL, LABEL, spacing=(1, 1, 1), has_scale=False)
+    assert alone.summary()["classes"]["liver"]["dice"] == {"mean": 1.0, "interval": None}
+    assert "HD95 pixels" in shown(alone) and "1.000" in shown(alone) and "[" not in shown(alone)
+
+
+def shown(evaluation: Evaluation) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(scores_table(evaluation))
+    return console.export_text()
 
 
 def test_csv_has_a_row_per_case_and_class(evaluation: Evaluation, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from math import isnan
 from operator import add
 
 import numpy as np
@@ -76,8 +75,13 @@ def test_histograms_are_resampled_as_sums() -> None:
 def test_resamples_without_a_value_are_left_out() -> None:
     empty, full = Confusion(0, 0, 0, 10), Confusion(8, 2, 2, 0)
     assert bootstrap([empty, full], pooled_f_score) == pytest.approx((0.8, 0.8))
-    assert all(isnan(bound) for bound in bootstrap([empty], pooled_f_score))
-    assert all(isnan(bound) for bound in bootstrap([], pooled_f_score))
+    assert bootstrap([empty, empty], pooled_f_score) is None
+
+
+def test_one_case_tells_nothing_of_others() -> None:
+    one = Confusion(8, 2, 2, 0)
+    assert bootstrap([one], pooled_f_score) is None and bootstrap([], pooled_f_score) is None
+    assert resampled_sums([np.ones((2, 3))]).shape == (0, 2, 3)
 
 
 def test_sums_of_draws_are_those_that_the_bootstrap_takes() -> None:

@@ -94,16 +94,20 @@ class Measure(Metric):
 def estimate(
     cases: Sequence[Case], statistic: Callable[[Sequence[Case]], float], *, resamples: int = 1000
 ) -> dict[str, Any]:
-    """A statistic of all cases and its 95 % bootstrap interval over cases; None where it has no value."""
+    """A statistic of all cases and its 95 % bootstrap interval over cases; None where it has none."""
     value = statistic(cases) if cases else float("nan")
     if math.isnan(value):
         return {"value": None, "interval": None}
-    return {"value": value, "interval": list(bootstrap(cases, statistic, resamples=resamples))}
+    return {"value": value, "interval": _listed(bootstrap(cases, statistic, resamples=resamples))}
 
 
 def estimate_of(value: float, resampled: Sequence[float]) -> dict[str, Any]:
     """The same of a statistic whose resamples are known."""
-    return {"value": number(value), "interval": None if math.isnan(value) else list(interval(resampled))}
+    return {"value": number(value), "interval": None if math.isnan(value) else _listed(interval(resampled))}
+
+
+def _listed(bounds: tuple[float, float] | None) -> list[float] | None:
+    return None if bounds is None else list(bounds)
 
 
 def mean(values: Sequence[float]) -> float:
