@@ -96,6 +96,7 @@ class Segmenter(Segments):
         self, scan: Scan, image: MetaTensor, stages: Stages, probabilities: MakeArray | None = None
     ) -> Segmented:
         """Windows through the network, and their logits to labels on the scan's grid, in turns."""
+        self._to_source_grid.check(scan.geometry.affine, scan.spatial_dims)
         seen, voxels = plain_tensor(image, self._device), math.prod(scan.geometry.shape)
         if hasattr(self._inferer, "memory"):
             self._inferer.memory = self._budget.for_windows(seen, voxels)

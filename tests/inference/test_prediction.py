@@ -104,6 +104,15 @@ def test_foreign_modality_is_to_be_reviewed(predict: Predict, data_dir: Path) ->
     assert row.verdict.reasons[0] == "the scan's modality is MR; this bundle was trained on CT"
 
 
+def test_step_that_does_not_fit_the_scan_is_told_before_the_network_runs(predict: Predict, phantom: Path) -> None:
+    steps = [{"minimum_mm2": {"liver": 10}}]
+    with pytest.raises(MedsegError, match="minimum_mm2: the image is a volume"):
+        predict(
+            phantom / "images" / "case_001.nii.gz",
+            **{"postprocessing::steps": steps, "inferer": "$lambda *_, **__: 1 / 0"},
+        )
+
+
 def test_channels_that_the_bundle_does_not_take_are_told(predict: Predict, phantom: Path, tmp_path: Path) -> None:
     scan = read_image(phantom / "images" / "case_001.nii.gz")
     write_volume(tmp_path / "two.nii.gz", np.stack([scan.array, scan.array], axis=3), scan.geometry)

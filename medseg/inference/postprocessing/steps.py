@@ -72,14 +72,17 @@ class Structure:
 class Step(ABC):
     """One rule, applied to whole label maps."""
 
-    @abstractmethod
-    def apply(self, labels: NDArray[Any], voxel: VoxelSize) -> None:
-        """Change a label map `(i, j, k)` or `(i, j)` in place.
+    def check(self, voxel: VoxelSize) -> None:  # noqa: B027 - most rules fit every image
+        """Whether the rule fits an image, known before there is a label map.
 
         Raises:
-            BundleError: if the rule does not fit the image's dimensions.
-            ImageError: if the rule needs a spacing that the image's file does not tell.
+            BundleError: if it does not fit the image's dimensions.
+            ImageError: if it needs a spacing that the image's file does not tell.
         """
+
+    @abstractmethod
+    def apply(self, labels: NDArray[Any], voxel: VoxelSize) -> None:
+        """Change the label map `(i, j, k)` or `(i, j)` of an image that `check` passed, in place."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +108,19 @@ class MinimumSize(Step):
     minimum: Sequence[tuple[Structure, float]]
     unit: str = "voxels"
 
+    def check(self, voxel: VoxelSize) -> None:
+        """See `Step`."""
+        self._content(voxel)
+
     def apply(self, labels: NDArray[Any], voxel: VoxelSize) -> None:
         """See `Step`."""
-        content = 1 if self.unit == "voxels" else self._content(voxel) * (1 + 1e-6)  # affines are float32 in files
+        content = self._content(voxel) * (1 + 1e-6)  # affines are float32 in files
         structures = [each.values for each, _ in self.minimum]
         remove_small(labels, structures, [math.ceil(minimum / content) for _, minimum in self.minimum])
 
     def _content(self, voxel: VoxelSize) -> float:
+        if self.unit == "voxels":
+            return 1
         if voxel.is_picture != (self.unit == "mm2"):
             what, fitting = ("picture", "mm2") if voxel.is_picture else ("volume", "mm3")
             raise BundleError(
@@ -151,10 +160,13 @@ class Inside(Step):
     pairs: Sequence[tuple[Structure, Structure]]
     margin_mm: float = 0
 
-    def apply(self, labels: NDArray[Any], voxel: VoxelSize) -> None:
+    def check(self, voxel: VoxelSize) -> None:
         """See `Step`."""
         if self.margin_mm > 0 and voxel.content is None:
             raise ImageError("margin_mm: the picture's file does not tell its pixel size; leave out margin_mm")
+
+    def apply(self, labels: NDArray[Any], voxel: VoxelSize) -> None:
+        """See `Step`."""
         spacing = voxel.spacing[: labels.ndim]
         for each, of in self.pairs:
             others = tuple(value for value in of.values if value not in each.values)
@@ -178,13 +190,18 @@ class Postprocessing:
         structures |= {name: Structure(name, values) for name, values in label_regions(metadata).items()}
         self.steps = tuple(_Declared(step, structures).step() for step in steps)
 
+    def check(self, voxel: VoxelSize) -> None:
+        """Whether all steps fit an image; see `Step.check`."""
+        for step in self.steps:
+            step.check(voxel)
+
     def __call__(self, labels: Labels, voxel: VoxelSize) -> Labels:
         """The label map `(i, j, k)` or `(i, j)` after all steps; the given one stays as it is.
 
         Raises:
-            BundleError: if a step does not fit the image's dimensions.
-            ImageError: if a step needs a spacing that the image's file does not tell.
+            MedsegError: as `check`.
         """
+        self.check(voxel)
         if self.steps:
             labels = labels.copy(order="K")
         for step in self.steps:

@@ -54,6 +54,10 @@ class ToSourceGrid(Compose):
         """The decision and the steps in words; equal ones make the same labels of the same logits."""
         return repr((self._decision, self._postprocessing.steps))
 
+    def check(self, affine: Any, spatial_dims: int) -> None:
+        """Raise a `MedsegError` where a step does not fit an image with such an affine: before the network runs."""
+        self._postprocessing.check(VoxelSize.of(affine, spatial_dims=spatial_dims))
+
     def draw(self, image: MetaTensor, pieces: Iterable[Piece], *, probabilities: MakeArray | None = None) -> Drawing:
         """The label map, before postprocessing, of the pieces of a preprocessed image's logits; see `Drawing`."""
         grid = SourceGrid.of(image)
