@@ -69,7 +69,7 @@ from medseg.data.phantom import make_phantom  # noqa: E402
 from medseg.device import autocast  # noqa: E402
 from medseg.inference import Decision, SlidingWindow  # noqa: E402
 from medseg.inference.prepared import Prepared  # noqa: E402
-from medseg.inference.restoring.drawing import Drawing  # noqa: E402
+from medseg.inference.restoring.label_map import Drawing  # noqa: E402
 from medseg.inference.restoring.source_grid import SourceGrid  # noqa: E402
 from medseg.metrics import dice  # noqa: E402
 

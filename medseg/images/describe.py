@@ -18,7 +18,7 @@ from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.raster import is_raster
 from medseg.images.read import read_geometry, split_series
-from medseg.samples import evenly_spaced
+from medseg.voxel_samples import evenly_spaced
 
 _MOST_LABELS = 256  # more values than a label map has in practice (TotalSegmentator: 117)
 

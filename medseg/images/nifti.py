@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import ImageError, reason
+from medseg.images.embedded_note import Note
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.nifti_header import LONGEST, Header, find_note, parse
 from medseg.images.nifti_write import write_nifti
-from medseg.images.note import Note
 from medseg.images.values import count_rounded, float32, whole_numbers
 
 __all__ = ["is_nifti", "read_nifti", "read_nifti_geometry", "whole_numbers", "write_nifti"]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import ImageError, reason
+from medseg.images.embedded_note import Note, caret_note_from, note_from
 from medseg.images.geometry import Geometry
-from medseg.images.note import Note, caret_note_from, note_from
 
 LONGEST = 540  # bytes of a NIfTI-2 header; NIfTI-1 has 348
 _CONFLICT_MM = 1.0  # a qform is a quaternion in float32: it follows the sform of a real scan to 0.001 mm

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.files import replacing
+from medseg.images.embedded_note import label_note
 from medseg.images.geometry import Geometry
-from medseg.images.note import label_note
 from medseg.images.values import storable
 from medseg.types import LabelClass
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import ImageError
+from medseg.images.embedded_note import Note
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
-from medseg.images.note import Note
 from medseg.images.values import count_rounded, float32
 from medseg.types import LabelClass
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from medseg.errors import OutputError
 from medseg.files import replacing
+from medseg.images.embedded_note import Note, label_note
 from medseg.images.geometry import Geometry
-from medseg.images.note import Note, label_note
 from medseg.images.picture import label_colours
 from medseg.images.tiff import NOTE_LINE
 from medseg.images.values import storable

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import ImageError, MedsegError, reason
+from medseg.images.embedded_note import Note, note_from
 from medseg.images.geometry import Geometry
-from medseg.images.note import Note, note_from
 from medseg.images.picture import (
     Picture,
     deep_label,

@@ -22,7 +22,7 @@ from medseg.errors import ConfigError
 from medseg.inference.batch.identity import model_identity
 from medseg.inference.budget import Budget
 from medseg.inference.prepared import Prepared
-from medseg.inference.restoring.drawing import MakeArray
+from medseg.inference.restoring.label_map import MakeArray
 from medseg.inference.restoring.to_source_grid import to_source_grid
 from medseg.inference.scan import Scan, Segmented
 from medseg.inference.segmenter import Segmenter, Segments

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from medseg.bundle.weights import load_weights
-from medseg.inference.wrapped import Wrapped
+from medseg.inference.network_wrapper import NetworkWrapper
 
 
-class Ensemble(Wrapped):
+class Ensemble(NetworkWrapper):
     """The mean of the probabilities (softmax) of several networks on one grid, window by window.
 
     Args:

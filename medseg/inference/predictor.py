@@ -36,7 +36,7 @@ from medseg.inference.prepared import Prepared
 from medseg.inference.quality.facts import CaseFacts
 from medseg.inference.quality.fingerprint import fingerprint_beside
 from medseg.inference.quality.verdict import Tolerances, Verdict, judge
-from medseg.inference.restoring.drawing import MakeArray
+from medseg.inference.restoring.label_map import MakeArray
 from medseg.inference.restoring.to_source_grid import ToSourceGrid
 from medseg.inference.scan import Opened, Scan, Segmented, as_volume
 from medseg.inference.segmenter import Segmenter, Segments

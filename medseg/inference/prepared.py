@@ -10,10 +10,10 @@ from torch import nn
 
 from medseg.device import pick_precision
 from medseg.inference.backends import prepare
-from medseg.inference.wrapped import Wrapped
+from medseg.inference.network_wrapper import NetworkWrapper
 
 
-class Prepared(Wrapped):
+class Prepared(NetworkWrapper):
     """A network that a backend computes; made ready when windows come.
 
     Args:

@@ -16,7 +16,7 @@ from medseg.device import plain_tensor
 from medseg.inference.budget import Budget
 from medseg.inference.inputs import check_input
 from medseg.inference.prepared import Prepared
-from medseg.inference.restoring.drawing import MakeArray
+from medseg.inference.restoring.label_map import MakeArray
 from medseg.inference.restoring.to_source_grid import ToSourceGrid
 from medseg.inference.scan import Scan, Segmented
 from medseg.inference.stages import Stages

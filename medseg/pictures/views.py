@@ -12,7 +12,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from numpy.typing import NDArray
 
 from medseg.class_boxes import class_boxes
-from medseg.samples import evenly_spaced, values_inside
+from medseg.voxel_samples import evenly_spaced, values_inside
 
 # With indices that run to the patient's left, posterior and inferior, a slice drawn with its first
 # index to the right and its second downwards is in radiological convention, whichever slice it is.

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from medseg.networks.alive import Alive, nothing_computed
+from medseg.networks.live_tensors import LiveTensors, nothing_computed
 from medseg.planning.steps import Mode, Step, build_step
 
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -42,7 +42,7 @@ class Counted:
     """
 
     def __init__(self, bundle: Path, mode: Mode, precision: torch.dtype) -> None:
-        self._alive = Alive()
+        self._alive = LiveTensors()
         self._mode = nothing_computed()
         self._peaks: dict[tuple[int, ...], int] = {}
         with self._counting():

@@ -30,11 +30,11 @@ from medseg.data import Split
 from medseg.descent import Descent, laid_out
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.errors import ConfigError, MedsegError
+from medseg.training.batch_errors import told_of_batch
 from medseg.training.checkpoint import BestAndLast
 from medseg.training.prepare import alone_in, at_least_one, leave_processes, rank, world_size
 from medseg.training.progress import Progress
 from medseg.training.recording import Recording
-from medseg.training.refusal import told_of_batch
 from medseg.training.state import TrainingState
 from medseg.training.survey import Survey
 from medseg.training.validation import KEY_METRIC, Validator

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from medseg.bundle.metadata import class_names
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.inference.quality.verdict import mean_confidence
+from medseg.training.batch_errors import told_of_batch
 from medseg.training.prepare import rank, world_size
-from medseg.training.refusal import told_of_batch
 
 KEY_METRIC = "val_dice"
 

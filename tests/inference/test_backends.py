@@ -25,7 +25,7 @@ from medseg.errors import ConfigError
 from medseg.inference import Ensemble, SlidingWindow
 from medseg.inference.backends import BACKENDS, Forward, prepare, with_openvino
 from medseg.inference.backends.onednn import Onednn
-from medseg.inference.backends.samples import small_image
+from medseg.inference.backends.sample_images import small_image
 from medseg.inference.backends.with_torch import TorchForward
 from medseg.inference.prepared import Prepared
 

@@ -20,7 +20,7 @@ from medseg.errors import BundleError, MedsegError
 from medseg.images.reader import Reader
 from medseg.inference import Decision, to_source_grid
 from medseg.inference.restoring.decision import decision_beside
-from medseg.inference.restoring.drawing import Drawing
+from medseg.inference.restoring.label_map import Drawing
 from medseg.inference.restoring.source_grid import SourceGrid
 from medseg.inference.windows.pieces import Piece
 from medseg.types import LabelClass

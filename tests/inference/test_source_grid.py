@@ -26,7 +26,7 @@ from scipy.spatial.transform import Rotation
 
 from medseg.inference.restoring import source_grid
 from medseg.inference.restoring.decision import Decision
-from medseg.inference.restoring.drawing import Drawing
+from medseg.inference.restoring.label_map import Drawing
 from medseg.inference.restoring.source_grid import SourceGrid
 from medseg.inference.windows.pieces import Piece
 from medseg.types import LabelClass

@@ -13,7 +13,7 @@ from monai.networks.nets import UNet
 
 from medseg.bundle.run import find_bundle
 from medseg.errors import BundleError, ConfigError
-from medseg.networks.alive import Alive, nothing_computed
+from medseg.networks.live_tensors import LiveTensors, nothing_computed
 from medseg.planning import plan_memory
 from medseg.planning.gauges import Counted, Measured
 from medseg.planning.memory import MOST, largest_that_fits, parse_size
@@ -30,7 +30,7 @@ both_bundles = pytest.mark.parametrize("bundle", [RETINA, HIPPOCAMPUS])
 
 class TestAlive:
     def test_counts_until_the_last_tensor_on_a_storage_is_gone(self) -> None:
-        with Alive() as alive:
+        with LiveTensors() as alive:
             first = torch.zeros(100)
             view = first[10:20]
             assert alive.now == 400
@@ -42,7 +42,7 @@ class TestAlive:
         assert (alive.now, alive.peak) == (0, 440)
 
     def test_counts_what_autograd_keeps(self) -> None:
-        with Alive() as alive:
+        with LiveTensors() as alive:
             weight = torch.ones(100, requires_grad=True)
             loss = (weight.exp() * 2).sum()
             assert alive.now == 400 + 400 + 4, "the result of exp is kept for the way back, its double is not"
@@ -50,14 +50,14 @@ class TestAlive:
             assert alive.now == 400 + 400 + 4, "the gradient is in its place"
 
     def test_peak_is_taken_anew(self) -> None:
-        with Alive() as alive:
+        with LiveTensors() as alive:
             torch.zeros(100)
             alive.start_over()
             torch.zeros(10)
         assert alive.peak == 40
 
     def test_without_computing_any_size_has_its_bytes(self) -> None:
-        with nothing_computed(), Alive() as alive:
+        with nothing_computed(), LiveTensors() as alive:
             image = torch.zeros(1 << 20, 1 << 20)
             assert alive.now == image.nbytes == 1 << 42
             assert (image.sum().item(), bool(image.any())) == (1.0, True), "any answer, but an answer"
@@ -66,7 +66,7 @@ class TestAlive:
 
 def real_peak(bundle: str, mode: Mode, precision: torch.dtype, batch: int) -> int:
     """What the tensors of a step take that is computed."""
-    with Alive() as alive:
+    with LiveTensors() as alive:
         step = build_step(find_bundle(bundle), mode, CPU, precision)
         step(batch, SIZES[bundle])
         alive.start_over()
@@ -108,7 +108,7 @@ def test_step_is_the_trainers(train_phantom: Callable[..., Any], tmp_path: Path,
     """The trainer's own iteration, counted, needs what the plan says."""
     size, batch = (32, 32, 16), 4
     trainer = train_phantom(tmp_path, precision="fp32")
-    with Alive() as alive:
+    with LiveTensors() as alive:
         images = {"image": torch.zeros(batch, 1, *size), "label": torch.zeros(batch, 1, *size)}
         trainer._train_on_batch(None, images)
     own = [*trainer.network.parameters(), *trainer.network.buffers()]

@@ -14,7 +14,7 @@ from torch import nn
 from medseg.errors import ConfigError
 from medseg.inference.backends import with_openvino
 from medseg.inference.backends.forward import Forward
-from medseg.inference.backends.samples import output_of, small_image
+from medseg.inference.backends.sample_images import output_of, small_image
 from medseg.inference.backends.with_openvino import OpenvinoForward, UnconvertibleError
 from medseg.inference.backends.with_torch import TorchForward
 from medseg.inference.ensemble import Ensemble, log_mean_probabilities

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from medseg.inference.backends.samples import another_size, small_image
+from medseg.inference.backends.sample_images import another_size, small_image
 from medseg.inference.backends.with_torch import TorchForward
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from medseg.class_boxes import class_boxes
 from medseg.images import Geometry
 from medseg.inference.postprocessing.components import component_sizes
 from medseg.inference.scan import Scan
-from medseg.samples import evenly_spaced, values_inside
+from medseg.voxel_samples import evenly_spaced, values_inside
 
 PERCENTILES = (0.5, 50.0, 99.5)
 _SPECK = 0.01

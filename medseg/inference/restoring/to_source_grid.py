@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medseg.bundle.metadata import label_classes
 from medseg.inference.postprocessing.steps import Postprocessing, VoxelSize, priority_first
 from medseg.inference.restoring.decision import Decided, Decision, decision_beside
-from medseg.inference.restoring.drawing import Drawing, MakeArray
+from medseg.inference.restoring.label_map import Drawing, MakeArray
 from medseg.inference.restoring.source_grid import SourceGrid
 from medseg.inference.windows.pieces import Piece, joined
 from medseg.types import LabelClass

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from medseg.networks.alive import Alive
 from medseg.networks.copying import copied
+from medseg.networks.live_tensors import LiveTensors
 
 _LARGEST_STEP = 256
 
@@ -47,7 +47,7 @@ class Forecast:
         return self._bytes[key]
 
     def _tried(self, window: tuple[int, ...]) -> int | None:
-        alive = Alive()
+        alive = LiveTensors()
         with torch.device("meta"), alive, torch.no_grad():
             image = torch.empty((1, self._channels, *window), dtype=self._precision)
             try:

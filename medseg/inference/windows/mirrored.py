@@ -11,12 +11,12 @@ from monai.inferers import Inferer
 from torch import nn
 
 from medseg.errors import ConfigError
-from medseg.inference.windows.around import Around
+from medseg.inference.network_wrapper import NetworkWrapper
+from medseg.inference.windows.inferer_wrapper import InfererWrapper
 from medseg.inference.windows.pieces import Piece, pieces_of
-from medseg.inference.wrapped import Wrapped
 
 
-class Mirrored(Around):
+class Mirrored(InfererWrapper):
     """Runs an inferer with a network that sees every mirrored (and perhaps transposed) copy and takes the mean.
 
     What is averaged are the probabilities (softmax), not the logits, so that one sure view cannot outvote the
@@ -58,7 +58,7 @@ class Mirrored(Around):
         return self._known
 
 
-class _Copies(Wrapped):
+class _Copies(NetworkWrapper):
     """A network that looks at mirrored copies of its input, one after the other."""
 
     def __init__(self, network: nn.Module, axes: tuple[int, ...], transpose: bool) -> None:

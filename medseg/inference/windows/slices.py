@@ -10,13 +10,13 @@ from monai.inferers import Inferer
 from torch import nn
 
 from medseg.errors import ConfigError
-from medseg.inference.windows.around import Around
+from medseg.inference.windows.inferer_wrapper import InfererWrapper
 from medseg.inference.windows.pieces import Piece, as_given, joined, pieces_of
 
 _BLOCK = 8  # slices of a piece, so that what is done with pieces is not done for every slice
 
 
-class Slices(Around):
+class Slices(InfererWrapper):
     """Runs a two-dimensional network on every slice of a volume; with `neighbours`, on a few at a time (2.5D).
 
     Without neighbours its result is that of MONAI's `SliceInferer`. With n of them the network has 2n + 1 times the

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 
-class Wrapped(nn.Module):
+class NetworkWrapper(nn.Module):
     """A network that changes what another one sees or says.
 
     What an inferer asks of the architecture, such as the margin of an unpadded U-Net, the inner network answers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medseg.samples import evenly_spaced, values_inside
+from medseg.voxel_samples import evenly_spaced, values_inside
 
 
 @pytest.mark.parametrize("shape", [(3_000_000,), (2000, 3000), (300, 200, 150)])

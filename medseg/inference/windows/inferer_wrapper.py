@@ -5,7 +5,7 @@ from __future__ import annotations
 from monai.inferers import Inferer
 
 
-class Around(Inferer):
+class InfererWrapper(Inferer):
     """An inferer that changes what another one sees or says; what is asked about memory, that one answers.
 
     Args:

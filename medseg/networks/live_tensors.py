@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class Alive(TorchDispatchMode):
+class LiveTensors(TorchDispatchMode):
     """Counts the storages of all tensors made while it is entered: every operation's, forward and backward.
 
     A storage counts from the operation that makes it until the last tensor on it is gone, whether Python or
