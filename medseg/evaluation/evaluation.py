@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ class Evaluation:
         """Score one case: true and predicted class values on one grid; `spacing` and `voxel_ml` as of `score_case`.
 
         Args:
-            has_scale: False for a picture of which no file told the pixels' size; its lengths are in pixels.
+            has_scale: False for a picture of which no file told the pixels' size; its lengths are in pixels, and it has
+                no volumes.
 
         Raises:
             DatasetError: if the two differ in shape.
@@ -68,6 +69,8 @@ class Evaluation:
         scores = score_case(label, segmentation, class_names=self._class_names, **size)
         for name, values in self._regions.items():
             scores += score_case(np.isin(label, values), np.isin(segmentation, values), class_names={1: name}, **size)
+        if not has_scale:
+            scores = [replace(each, label_ml=None, segmentation_ml=None) for each in scores]
         self._scores[case] = scores
         self._units.add("mm" if has_scale else "pixels")
         return scores

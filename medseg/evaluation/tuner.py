@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -45,6 +45,12 @@ class _Seen:
         remove_small(labels, [(each.value,) for each in classes], sizes)
         return labels if self.mask is None else np.where(self.mask, labels, 0)
 
+    def confidence(self, decision: Decision, classes: Any) -> float | None:
+        """The mean probability of what a decision draws; None where that is nothing."""
+        labels = self.decided(decision, classes)
+        chosen = np.take_along_axis(self.probabilities, labels[None].astype(np.intp), axis=0)[0][labels > 0]
+        return float(chosen.mean(dtype=np.float64)) if chosen.size else None
+
 
 def _unrounded(threshold: float) -> float:
     """The probability from which on half-precision ones, rounded to the nearest, reach a threshold."""
@@ -57,6 +63,8 @@ def _unrounded(threshold: float) -> float:
 
 class Tuner(Evaluator):
     """Chooses a `Decision` on the cases of an evaluation and writes `decision.json` beside the checkpoint.
+
+    The confidence in `fingerprint.json`, if there is one, becomes that of these cases with the new decision.
 
     Per class the threshold that maximises `measure`; the thresholds replace the most probable class only where the
     mean over classes gets better. Then, if `sizes` are given, per class the smallest size of a component, which
@@ -115,6 +123,13 @@ class Tuner(Evaluator):
         gains = ", ".join(f"{name} {measure} {before[name]:.4f} -> {after[name]:.4f}" for name in before)
         decision = Decision(decision.thresholds, decision.minimum_size, f"{told}: {gains}")
         _log.info(f"{decision.save(self._checkpoint)}: chosen on {decision.chosen_on}")
+        self._save_confidence(decision)
+
+    def _save_confidence(self, decision: Decision) -> None:
+        """How confidently the cases are segmented now: below a half where a threshold is."""
+        found = [sure for seen in self._seen if (sure := seen.confidence(decision, self._classes)) is not None]
+        if found and self._fingerprint is not None:
+            replace(self._fingerprint, confidence=(min(found), max(found))).save(self._checkpoint)
 
     def _with_thresholds(self, before: Mapping[str, float]) -> Decision:
         thresholds = {}

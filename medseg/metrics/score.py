@@ -30,7 +30,8 @@ class ClassScore:
         iou: 0 to 1; worst 0.
         hd95_mm: mm; worst is the diagonal of the image.
         surface_dice: 0 to 1; worst 0.
-        label_ml: true volume in mL (area in cm2 times 0.1 for a 2D image, as if 1 mm thick).
+        label_ml: true volume in mL (area in cm2 times 0.1 for a 2D image, as if 1 mm thick); None where the size of
+            a pixel is not known.
         segmentation_ml: predicted volume, likewise.
     """
 
@@ -40,8 +41,8 @@ class ClassScore:
     iou: float | None
     hd95_mm: float | None
     surface_dice: float | None
-    label_ml: float
-    segmentation_ml: float
+    label_ml: float | None
+    segmentation_ml: float | None
 
 
 def score_case(

@@ -44,7 +44,8 @@ def test_summary_counts_the_miss_and_leaves_out_what_is_not_there(evaluation: Ev
 
 def test_lengths_in_pictures_without_a_scale_are_in_pixels(evaluation: Evaluation) -> None:
     assert evaluation.summary()["length_unit"] == "mm"
-    evaluation.add("unscaled", LABEL, LABEL, spacing=(1, 1, 1), has_scale=False)
+    scores = evaluation.add("unscaled", LABEL, LABEL, spacing=(1, 1, 1), has_scale=False)
+    assert {each.label_ml for each in scores} == {None} == {each.segmentation_ml for each in scores}
     assert evaluation.summary()["length_unit"] == "mm or pixels"
 
 

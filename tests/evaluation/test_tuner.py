@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from medseg.bundle.metadata import label_classes
 from medseg.bundle.weights import save_weights
 from medseg.errors import ConfigError, MedsegError
 from medseg.evaluation import Evaluator, ImageDice, PatientDice, PixelMeasures, Tuner
 from medseg.images import read_image
 from medseg.images.reader import LabelReader, Reader
 from medseg.inference import Predictor, to_source_grid
+from medseg.inference.quality.facts import CaseFacts
+from medseg.inference.quality.fingerprint import Fingerprint, fingerprint_beside
 
 METADATA: dict[str, Any] = {
     "name": "nerves",
@@ -176,6 +180,20 @@ def test_a_nerve_of_many_pixels_outweighs_empty_pictures_only_where_pixels_are_c
 def test_mean_dice_chooses_a_threshold_where_it_gains(tmp_path: Path) -> None:
     content = tuned(cases_of(tmp_path, 120), tmp_path, measure="dice", sizes=())
     assert content["chosen_on"] == "2 cases: nerve mean Dice 0.0000 -> 1.0000"
+
+
+def test_confidence_beside_the_weights_becomes_that_of_the_cases_with_the_thresholds(tmp_path: Path) -> None:
+    facts = CaseFacts(2, "", (), (32.0, 24.0), (), {})
+    replace(Fingerprint.of([facts]), confidence=(0.9, 0.95)).save(Path(weights(tmp_path)))
+    entries = cases_of(tmp_path, 120)
+    assert tuned(entries, tmp_path)["thresholds"]["nerve"] < 0.5
+    checkpoint = str(tmp_path / "models" / "model.pt")
+    told = fingerprint_beside(checkpoint, label_classes(METADATA))
+    evaluator = Evaluator(**labelled(entries, tmp_path / "out", checkpoint))
+    evaluator.run()
+    assert told is not None and told.confidence is not None
+    assert told.confidence == pytest.approx([row.confidence for row in evaluator.rows], abs=1e-3)
+    assert not any("unsure" in reason for row in evaluator.rows for reason in row.verdict.reasons)
 
 
 def test_size_that_would_remove_a_nerve_is_not_chosen(tmp_path: Path) -> None:
