@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medseg.errors import ConfigError, ImageError
 from medseg.images.image import Image
 from medseg.images.nifti import whole_numbers
-from medseg.images.palette import JPEG_TOLERANCE, labels_from_picture, mask_labels
+from medseg.images.palette import JPEG_TOLERANCE, MASK_TOLERANCE, labels_from_picture, mask_labels
 from medseg.images.palette_table import Palette, PaletteEntry
 from medseg.types import LabelClass
 
@@ -31,7 +31,7 @@ class LabelCoding:
         palette: of the kind `colours`.
         take: of the kind `values`: value in the file -> class value, everything else being background; None to
             take values as they stand.
-        tolerance: of the kind `colours`: how far (0 to 441 in RGB) an area may lie beside its colour; pixels of
+        tolerance: how far (0 to 441 in RGB) an area may lie beside its colour, in masks at least 96; pixels of
             blended edges and stray values take the nearest colour whatever it is.
     """
 
@@ -87,7 +87,9 @@ class LabelCoding:
         if self.kind == "colours" and self.palette is not None:
             decoded = labels_from_picture(image, palette=self.palette, tolerance=self.tolerance)
         else:
-            decoded = mask_labels(image, foreground="black" if self.kind == "black" else "white")
+            inverted = self.kind == "black"
+            tolerance = max(self.tolerance, MASK_TOLERANCE)
+            decoded = mask_labels(image, foreground="black" if inverted else "white", tolerance=tolerance)
         return replace(decoded, classes=())  # the bundle names them
 
 

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from medseg import __version__
 from medseg.errors import ConfigError, ImageError, OutputError
 from medseg.images.dicom import dicom_files
-from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.palette import Palette, labels_from_picture, mask_labels
-from medseg.images.read import needs_grid, read_geometry, read_image, read_label, split_series
+from medseg.images.read import needs_grid, on_grid, read_geometry, read_image, read_label, split_series
 from medseg.images.write import HIGHEST_LABEL, write_dicom_seg, write_labels, write_volume
 from medseg.types import LabelClass
 
@@ -67,7 +66,7 @@ def convert(
     grid = read_geometry(image) if image is not None else None
     if palette is not None or foreground is not None:
         read, is_label = _from_colours(read_image(source, nan=nan), palette, foreground), True
-        _check_grid(read, grid)
+        read = read if grid is None else on_grid(read, grid)
     elif is_label or image is not None or needs_grid(source):
         read, is_label = read_label(source, grid=grid, nan=nan), True
     else:
@@ -125,11 +124,6 @@ def _rounded(image: Image) -> tuple[str, ...]:
     if not image.rounded:
         return ()
     return (f"{image.rounded} voxels have more digits than the 7 of float32, in which they are read, and were rounded",)
-
-
-def _check_grid(label: Image, grid: Geometry | None) -> None:
-    if grid is not None and not label.geometry.agrees_with(grid):
-        raise ImageError(f"{label.path}: not on the grid of its image: {label.geometry.difference(grid)}")
 
 
 def _write_seg(destination: PathLike, label: Image, image: PathLike) -> tuple[str, ...]:

@@ -66,6 +66,12 @@ class Geometry:
         corners: NDArray[np.float64] = (self.affine[:3, :3] @ indices + self.affine[:3, 3:]).T
         return corners
 
+    @property
+    def has_no_place(self) -> bool:
+        """Whether this is the grid of a picture that no file places in the world: see `images.picture`."""
+        scale = np.diag(self.affine)
+        return bool(np.array_equal(self.affine, np.diag(scale)) and np.array_equal(np.sign(scale), [-1, -1, 1, 1]))
+
     def agrees_with(self, other: Geometry, *, tolerance_mm: float = 1e-3) -> bool:
         """Whether the shapes are equal and every corner lies within `tolerance_mm` of the other's."""
         return self.shape == other.shape and self._farthest(other) <= tolerance_mm

@@ -26,6 +26,7 @@ __all__ = [
 
 _MOST_OFF = 0.2  # of the pixels: a photograph is no label
 _FEWEST = 16  # pixels that an area of one colour must have
+MASK_TOLERANCE = 96.0  # between black and white lies no third class, and masks are noisy
 JPEG_TOLERANCE = 32.0  # saved as JPEG, of qualities 30 to 90, areas were up to 16 from their colour
 _IN_BLOCKS = 0.25  # of a colour's pixels start a 2 x 2 block: edges that were blended never do
 
@@ -70,6 +71,11 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     Raises:
         ImageError: naming a colour that fills an area, or is one of many, and how many pixels have it.
     """
+    if image.hidden:
+        raise ImageError(
+            f"{image.path}: {image.hidden} of its pixels are transparent and yet have a colour: is the drawing in the "
+            "transparency? save it in opaque colours"
+        )
     packed = _packed(image)
     colours, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
     rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=-1).astype(np.float64)
@@ -78,6 +84,8 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     off = distance > max(tolerance, 0)
     if off.any():
         _check_off(image, packed, colours[off], counts[off])
+    if len(set(nearest.tolist())) == 1 and len(colours) > 1:
+        _check_one_class(image, packed, colours, counts)
     warnings = _report(counts, off, distance, rgb)
     values = np.array([each.value for each in palette.entries])
     values = values.astype(np.uint8 if values.min() >= 0 and values.max() <= 255 else np.int32)
@@ -85,7 +93,9 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     return replace(image, array=labels, classes=palette.classes, warnings=(*image.warnings, *warnings))
 
 
-def mask_labels(image: Image, *, foreground: Literal["white", "black"] = "white", tolerance: float = 96.0) -> Image:
+def mask_labels(
+    image: Image, *, foreground: Literal["white", "black"] = "white", tolerance: float = MASK_TOLERANCE
+) -> Image:
     """The label map (0 and 1) of a black and white mask: 0 and 1, 0 and 255, 0 and 65535, or JPEG's blends of these.
 
     Args:
@@ -104,7 +114,6 @@ def mask_labels(image: Image, *, foreground: Literal["white", "black"] = "white"
     palette = Palette(
         (PaletteEntry(black, names[black], (0, 0, 0)), PaletteEntry(white, names[white], (255, 255, 255)))
     )
-    _check_mask(image, array)
     return labels_from_picture(replace(image, array=array), palette=palette, tolerance=tolerance)
 
 
@@ -180,17 +189,13 @@ def _nearest(rgb: NDArray[np.float64], known: NDArray[np.float64]) -> tuple[NDAr
     return nearest, distance
 
 
-def _check_mask(image: Image, array: NDArray[Any]) -> None:
-    """Dark areas without any white, as of the values 0 and 7, are class values: not a mask that is all black."""
-    if array.dtype.kind not in "iu" or _eight_bits(array).max(initial=0) >= 128:
-        return
-    packed = _packed(replace(image, array=array))
-    blocks = _counts(packed[_block_starts(packed)])
-    dark = [value for value, count in _counts(packed).items() if value and _fills(count, blocks.get(value, 0))]
-    if dark:
+def _check_one_class(image: Image, packed: NDArray[Any], colours: NDArray[Any], counts: NDArray[Any]) -> None:
+    """Areas of two colours next to each other, as of the values 0 and 1, that would all be one class."""
+    areas = colours[_fill_areas(packed, colours, counts)]
+    if len(areas) > 1:
         raise ImageError(
-            f"{image.path}: no black and white mask: nothing in it is white, and {_unpacked(dark[0])} fills areas; "
-            "are these class values? give the bundle a label_reader of the coding 'values'"
+            f"{image.path}: {_unpacked(int(areas[0]))} and {_unpacked(int(areas[1]))} fill areas and would be one "
+            "class; are these class values? give the bundle a label_reader of the coding 'values'"
         )
 
 

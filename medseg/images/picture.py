@@ -38,6 +38,7 @@ class Picture:
         is_stack: whether pages are slices of a volume.
         note: what medseg wrote into it.
         is_label: whether the pixels are label values, whose names are in the note.
+        hidden: transparent pixels that have a colour.
         warnings: odd, and read all the same.
     """
 
@@ -46,6 +47,7 @@ class Picture:
     is_stack: bool = False
     note: Note | None = None
     is_label: bool = False
+    hidden: int = 0
     warnings: tuple[str, ...] = ()
 
     def to_image(self, path: Path, format_name: str) -> Image:
@@ -62,6 +64,7 @@ class Picture:
             spatial_dims=3 if self.is_stack else 2,
             classes=self.note.classes if self.note and self.is_label else (),
             rounded=count_rounded(stored, array),
+            hidden=self.hidden,
             warnings=self.warnings,
         )
 
@@ -105,13 +108,15 @@ def without_alpha(picture: Picture) -> Picture:
     alpha = picture.pixels[..., -1]
     full = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
     pixels = picture.pixels[..., :-1]
-    pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    return replace(picture, pixels=pixels, warnings=(*picture.warnings, *transparent(int((alpha < full).sum()))))
+    picture = with_transparency(picture, alpha < full, (alpha == 0) & pixels.any(axis=-1))
+    return replace(picture, pixels=pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def transparent(count: int) -> tuple[str, ...]:
-    """The warning for pixels that are not opaque."""
-    return (f"{count} pixels are transparent; their colour was taken as stored",) if count else ()
+def with_transparency(picture: Picture, clear: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> Picture:
+    """With a warning for pixels that are not opaque, and the number of those that are hidden and yet not black."""
+    count = int(clear.sum())
+    told = (f"{count} pixels are transparent; their colour was taken as stored",) if count else ()
+    return replace(picture, hidden=int(hidden.sum()), warnings=(*picture.warnings, *told))
 
 
 def through_palette(picture: Picture, palette: NDArray[Any], path: Path) -> Picture:

@@ -21,8 +21,8 @@ from medseg.images.picture import (
     physical_spacing,
     picture_grid,
     through_palette,
-    transparent,
     upright,
+    with_transparency,
     without_alpha,
 )
 from medseg.images.raster_write import write_raster
@@ -159,8 +159,10 @@ def _palette_picture(image: Any, picture: Picture, path: Path) -> Picture:
         alpha[: len(clear)] = np.frombuffer(clear, np.uint8)
     elif isinstance(clear, int):
         alpha[clear] = 0
-    warnings = transparent(int((alpha[indices] < 255).sum()))
-    return through_palette(replace(picture, pixels=indices, warnings=(*picture.warnings, *warnings)), palette, path)
+    coloured = np.zeros(256, bool)
+    coloured[: len(palette)] = palette.any(axis=1)
+    picture = with_transparency(picture, alpha[indices] < 255, ((alpha == 0) & coloured)[indices])
+    return through_palette(replace(picture, pixels=indices), palette, path)
 
 
 def _png_type(path: Path) -> tuple[int, int]:

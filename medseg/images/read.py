@@ -120,11 +120,25 @@ def read_label(
     if place.is_file() and is_seg(place):
         return read_seg(place, grid=grid)
     label = (coding or LabelCoding()).decode(read_image(path, nan=nan))
-    if grid is None or label.geometry.agrees_with(grid):
+    return label if grid is None else on_grid(label, grid)
+
+
+def on_grid(label: Image, grid: Geometry) -> Image:
+    """A label on the grid of its image.
+
+    It may have other axes, where another tool stored it so. A picture whose file tells no place but a resolution at
+    most, which mask and image seldom share, lies on any picture of as many pixels.
+
+    Raises:
+        ImageError: if it lies elsewhere.
+    """
+    if label.geometry.agrees_with(grid):
         return label
+    if label.spatial_dims == 2 and label.geometry.has_no_place and label.geometry.shape == grid.shape:
+        return replace(label, geometry=grid)
     turned = reordered(label.array, label.geometry, grid)
     if turned is None:
-        raise ImageError(f"{place}: not on the grid of its image: {label.geometry.difference(grid)}")
+        raise ImageError(f"{label.path}: not on the grid of its image: {label.geometry.difference(grid)}")
     return replace(label, array=turned, geometry=grid)
 
 

@@ -101,6 +101,32 @@ def test_area_of_another_colour_within_a_raised_tolerance_is_the_nearest_class()
     assert LabelCoding("colours", light, tolerance=96).decode(painted).array.sum() == 400
 
 
+def test_class_values_among_colours_are_no_black_picture() -> None:
+    values = np.repeat(np.array((0, 1, 2), np.uint8), 36).reshape(-1, 6, 1)
+    with pytest.raises(ImageError, match=r"\(0, 0, 0\) and \(1, 1, 1\) fill areas and would be one class; are these"):
+        LabelCoding("colours", THREE).decode(picture(values))
+    assert not LabelCoding("colours", THREE).decode(picture(np.zeros((8, 8, 1), np.uint8))).array.any()
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "P"])
+def test_label_whose_drawing_is_its_transparency_is_refused(kind: str, tmp_path: Path) -> None:
+    alpha = np.zeros((8, 8), np.uint8)
+    alpha[2:5] = 255
+    white, black = np.full((8, 8), 255, np.uint8), np.where(alpha, 255, 0).astype(np.uint8)
+    for name, brightness in (("white", white), ("black", black)):
+        channels = [brightness] * (3 if kind == "RGBA" else 1)
+        if kind == "P":
+            indexed = Pillow.fromarray((alpha > 0).astype(np.uint8)).convert("P")
+            indexed.putpalette([int(brightness[0, 0])] * 3 + [255] * 3)
+            indexed.save(tmp_path / f"{name}.png", transparency=0)
+        else:
+            Pillow.fromarray(np.dstack([*channels, alpha]), kind).save(tmp_path / f"{name}.png")
+    with pytest.raises(ImageError, match=r"white\.png: 40 of its pixels are transparent and yet have a colour"):
+        LabelCoding("white").decode(read_image(tmp_path / "white.png"))
+    decoded = LabelCoding("white").decode(read_image(tmp_path / "black.png"))
+    np.testing.assert_array_equal(decoded.array[:, :, 0].T, alpha > 0)
+
+
 def test_real_colours_saved_as_jpeg_are_mapped_with_a_tolerance(tmp_path: Path, data_dir: Path) -> None:
     folder = data_dir / "blood_cells_rgb"
     palette = Palette.from_csv(folder / "palette.csv")
@@ -134,10 +160,10 @@ def test_mask_saved_as_jpeg_is_cut_at_half(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.array[:, :, 0].T, truth > 0)
 
 
-@pytest.mark.parametrize("values", [(0, 7), (0, 1, 2), (3, 100)])
+@pytest.mark.parametrize("values", [(0, 7), (0, 1, 2), (3, 50)])
 def test_class_values_are_no_mask_that_is_all_black(values: tuple[int, ...]) -> None:
     areas = np.repeat(np.array(values, np.uint8), 36).reshape(-1, 6, 1)
-    with pytest.raises(ImageError, match=r"no black and white mask: nothing in it is white, and .* coding 'values'"):
+    with pytest.raises(ImageError, match=r"a\.png: .* fill areas and would be one class; are these .* coding 'values'"):
         mask_labels(picture(areas))
     assert not mask_labels(picture(np.zeros((8, 8, 1), np.uint8))).array.any()
     stray = np.zeros((8, 8, 1), np.uint8)

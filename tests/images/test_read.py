@@ -8,6 +8,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image as Pillow
 
 from medseg.errors import ImageError
 from medseg.images import (
@@ -67,6 +69,30 @@ def test_label_beside_its_image_is_refused(tmp_path: Path) -> None:
     write_labels(tmp_path / "a.nii.gz", VOXELS, Geometry(GRID.shape, moved))
     with pytest.raises(ImageError, match=r"a\.nii\.gz: not on the grid of its image: the corners lie up to 1 mm apart"):
         read_label(tmp_path / "a.nii.gz", grid=GRID)
+
+
+def test_mask_without_the_resolution_of_its_picture_lies_on_it(tmp_path: Path) -> None:
+    pixels = np.zeros((5, 7), np.uint8)
+    pixels[1, 2] = 1
+    tifffile.imwrite(tmp_path / "a.tif", pixels, resolution=(1e5, 1e5), resolutionunit="CENTIMETER")
+    Pillow.fromarray(pixels).save(tmp_path / "mask.png")
+    Pillow.fromarray(pixels).save(tmp_path / "fine.png", dpi=(1270, 1270))
+    Pillow.fromarray(pixels.T).save(tmp_path / "turned.png")
+    grid = read_geometry(tmp_path / "a.tif")
+    assert grid.spacing[:2] == pytest.approx((1e-4, 1e-4))
+    for name in ("mask.png", "fine.png"):
+        label = read_label(tmp_path / name, grid=grid)
+        assert label.geometry == grid and label.array[2, 1, 0] == 1 and label.array.sum() == 1
+    with pytest.raises(ImageError, match=r"turned\.png: not on the grid of its image: shape \(5, 7, 1\) against"):
+        read_label(tmp_path / "turned.png", grid=grid)
+
+
+def test_mask_of_an_x_ray_in_dicom_lies_on_its_pixels(tmp_path: Path) -> None:
+    grid = Geometry((7, 5, 1), np.array([[0, 0, 1.0, 3], [0.2, 0, 0, 4], [0, -0.2, 0, 5], [0, 0, 0, 1]]))
+    pixels = np.zeros((5, 7), np.uint8)
+    pixels[1, 2] = 1
+    Pillow.fromarray(pixels).save(tmp_path / "mask.png")
+    assert read_label(tmp_path / "mask.png", grid=grid).array[2, 1, 0] == 1
 
 
 def test_channels_come_in_order_and_on_one_grid(tmp_path: Path) -> None:
