@@ -18,7 +18,7 @@ class Descent:
         optimizer: of the network's parameters.
         loss: of logits `(N, C, spatial...)` and label `(N, 1, spatial...)`; under deep supervision applied to every
             head, weights halving.
-        device: of the network.
+        device: of the network; the loss, which may hold weights of classes, is moved there.
         precision: of its activations; gradients are scaled where it is float16.
         gradient_clip: largest norm of all gradients together; None for no limit.
     """
@@ -33,8 +33,8 @@ class Descent:
         gradient_clip: float | None,
     ) -> None:
         self._optimizer = optimizer
-        self._loss = loss
-        self._heads_loss = DeepSupervisionLoss(loss)
+        self._loss = loss.to(device)
+        self._heads_loss = DeepSupervisionLoss(self._loss)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
         self._gradient_clip = gradient_clip
 

@@ -21,7 +21,7 @@ def pick_device() -> torch.device:
 
 
 def check_device(device: str | torch.device) -> torch.device:
-    """The device meant by a config's `device`.
+    """The device meant by a config's `device`; of `cuda` this process's GPU, as of `pick_device`.
 
     Raises:
         ConfigError: if torch knows no such device or this machine has none.
@@ -34,7 +34,9 @@ def check_device(device: str | torch.device) -> torch.device:
         raise ConfigError(f"device '{device}' is not supported; use 'cpu', 'cuda' or 'cuda:N'")
     if checked.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device '{device}': torch sees no CUDA GPU here; use --device cpu or see `medseg doctor`")
-    if checked.type == "cuda" and (checked.index or 0) >= torch.cuda.device_count():
+    if checked.type == "cuda" and checked.index is None:
+        checked = pick_device()
+    if checked.type == "cuda" and checked.index >= torch.cuda.device_count():
         raise ConfigError(f"device '{device}': there are {torch.cuda.device_count()} GPUs, counted from 0")
     return checked
 
@@ -43,7 +45,8 @@ def pick_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
     """The number format for autocast on `device`; float32 means: no autocast.
 
     `auto` takes bf16 where the hardware computes in it (CUDA from compute capability 8.0; CPUs with
-    AVX512-BF16 or AMX), fp16 on older CUDA GPUs, else fp32: elsewhere bf16 is emulated and slower.
+    AVX512-BF16 or AMX), fp16 on older CUDA GPUs, else fp32: elsewhere bf16 is emulated and slower. `fp32` by name
+    is that in full: it switches off TF32 for this process, in which CUDA convolutions have 10 bits of 23.
 
     Raises:
         ConfigError: if `wanted` is none of auto, fp32, bf16, fp16, or is fp16 on a CPU.
@@ -54,6 +57,8 @@ def pick_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
         return torch.bfloat16 if device.type == "cpu" and cpu_computes_bf16() else torch.float32
     if wanted not in _FORMATS or (wanted == "fp16" and device.type == "cpu"):
         raise ConfigError(f"precision '{wanted}' on {device.type}: use auto, fp32, bf16, or fp16 on CUDA")
+    if wanted == "fp32" and device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     return _FORMATS[wanted]
 
 

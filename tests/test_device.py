@@ -37,6 +37,28 @@ def test_unknown_device_is_named(device: object) -> None:
         check_device(device)  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_cuda_without_a_number_is_the_gpu_of_this_process(two_gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_device("cuda") == torch.device("cuda", 0) and check_device("cuda:1") == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert check_device("cuda") == torch.device("cuda", 1)
+    for absent, rank in (("cuda:2", "0"), ("cuda", "2")):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with pytest.raises(ConfigError, match=r"there are 2 GPUs, counted from 0"):
+            check_device(absent)
+
+
+def test_full_precision_by_name_is_full_on_a_gpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert pick_precision(torch.device("cuda", 0), "fp32") is torch.float32
+    assert not torch.backends.cudnn.allow_tf32
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_gpu_that_is_not_there_is_named() -> None:
     assert pick_device() == CPU

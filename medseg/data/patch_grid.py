@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import torch
+from monai.inferers import AvgMerger
 from monai.inferers.splitter import Splitter
 from monai.transforms import MapTransform, SpatialPad
 
@@ -124,3 +125,13 @@ class GridSplitter(Splitter):
 
 def _window(start: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:
     return (slice(None), *(slice(first, first + length) for first, length in zip(start, size, strict=True)))
+
+
+class PatchMean(AvgMerger):
+    """MONAI's mean of overlapping patches on the patches' device: `PatchInferer` cannot tell it theirs."""
+
+    def aggregate(self, values: torch.Tensor, location: Sequence[int]) -> None:
+        """Add patches `(N, C, spatial...)` that start at `location`."""
+        if self.values.device != values.device:
+            self.values, self.counts = self.values.to(values.device), self.counts.to(values.device)
+        super().aggregate(values, location)

@@ -305,6 +305,11 @@ class Predictor(SupervisedEvaluator):
             mine = user_error_in(error)
             if isinstance(mine, OutputError):
                 raise
+            if isinstance(error, torch.OutOfMemoryError):
+                torch.cuda.empty_cache()  # for the next case
+                mine = MedsegError(
+                    "the GPU's memory did not suffice; allow less with --vram, so that windows are smaller"
+                )
             if mine is None:
                 _log.error(f"{job.entry['case']}: please report this:", exc_info=error)
                 mine = MedsegError(f"unexpected {type(error).__name__}: {error}")

@@ -13,6 +13,7 @@ import torch
 from medseg.networks.live_tensors import LiveTensors, nothing_computed
 from medseg.planning.steps import Mode, Step, build_step
 
+_TOO_LARGE = ("unable to find", "alloc_failed", "cudnn_status", "32bitindexmath", "invalid configuration argument")
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -134,8 +135,9 @@ class Measured:
 
 
 def _is_for_want_of_memory(error: RuntimeError) -> bool:
-    """cuDNN says that it finds no way to compute something where it is the workspace that does not fit."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "unable to find" in str(error).lower()
+    """Whether a batch is too large: cuDNN and cuBLAS name it otherwise, and kernels count in 32 bits."""
+    said = str(error).lower()
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(each in said for each in _TOO_LARGE)
 
 
 def weights_of(step: Step) -> int:

@@ -47,7 +47,7 @@ def build_step(bundle: Path, mode: Mode, device: torch.device, precision: torch.
     return TrainingStep(
         network,
         parser.optimizer,
-        parser.loss if device.type == "cpu" else parser.loss.to(device),
+        parser.loss,
         channels,
         device,
         precision,

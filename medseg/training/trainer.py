@@ -209,7 +209,7 @@ class Trainer(SupervisedTrainer):
             with autocast(self.state.device, self._precision):
                 output = self.inferer(image, self.network)
             loss = self._descent.loss(output, label)
-        self._descent.step(loss)
+            self._descent.step(loss)
         self._loss_sum += loss.detach()
         return {Keys.LOSS: loss.detach()}
 

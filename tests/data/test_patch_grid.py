@@ -11,9 +11,9 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from monai.data import DataLoader, Dataset, MetaTensor
-from monai.inferers import AvgMerger, PatchInferer
+from monai.inferers import PatchInferer
 
-from medseg.data.patch_grid import GridPatchesd, GridSplitter, PatchGrid
+from medseg.data.patch_grid import GridPatchesd, GridSplitter, PatchGrid, PatchMean
 from medseg.errors import ConfigError
 from medseg.images import read_image
 
@@ -85,14 +85,20 @@ def test_merged_patches_are_the_image_again(data: Any, size: list[int], by: Any,
     most = [n * length for n, length in zip(options.get("counts", [4] * len(size)), size, strict=True)]
     shape = (batch, 2, *(data.draw(st.integers(1, each)) for each in most))
     image = (image_of(shape) * 100).round()  # whole numbers: their sums, and so their means, are exact
-    inferer = PatchInferer(GridSplitter(size, **options), merger_cls=AvgMerger)
+    inferer = PatchInferer(GridSplitter(size, **options), merger_cls=PatchMean)
     assert torch.equal(inferer(image, lambda patches: patches), image)
+
+
+def test_mean_is_taken_on_the_device_of_the_patches() -> None:
+    inferer = PatchInferer(GridSplitter([4, 1], counts=[2, 1]), merger_cls=PatchMean)
+    elsewhere = torch.zeros(1, 1, 6, 1, device="meta")
+    assert inferer(elsewhere, lambda patches: patches).device == elsewhere.device
 
 
 def test_overlapping_predictions_are_averaged() -> None:
     """Two patches of 4 that share two pixels of 6: the network says 0 for one and 1 for the other."""
     answers = iter((0.0, 1.0))
-    inferer = PatchInferer(GridSplitter([4, 1], counts=[2, 1]), merger_cls=AvgMerger)
+    inferer = PatchInferer(GridSplitter([4, 1], counts=[2, 1]), merger_cls=PatchMean)
     merged = inferer(torch.zeros(1, 1, 6, 1), lambda patches: torch.full_like(patches, next(answers)))
     assert merged.flatten().tolist() == [0, 0, 0.5, 0.5, 1, 1]
 
@@ -170,5 +176,5 @@ def test_real_picture_comes_back_from_its_patches(data_dir: Path) -> None:
     stored = read_image(data_dir / "wbc_1" / "images" / "001.bmp").array[:, :, 0]
     image = torch.from_numpy(np.moveaxis(stored, -1, 0).astype(np.float32))[None]
     for size in ([48, 48], [200, 50]):
-        inferer = PatchInferer(GridSplitter(size, steps=[20, 20]), merger_cls=AvgMerger)
+        inferer = PatchInferer(GridSplitter(size, steps=[20, 20]), merger_cls=PatchMean)
         assert torch.equal(inferer(image, lambda patches: patches), image)

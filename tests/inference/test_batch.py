@@ -417,6 +417,19 @@ def test_failure_that_nobody_foresaw_is_one_cases_alone(
     assert (tmp_path / "out" / "case_002.nii.gz").is_file()
 
 
+def test_gpu_without_enough_memory_fails_one_case_with_what_to_do(
+    predict: Predict, phantom: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(self: Predictor, opened: Any, stages: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.00 GiB")
+
+    monkeypatch.setattr(Predictor, "segment", too_large)
+    with pytest.raises(
+        MedsegError, match=r"case_001\.nii\.gz: the GPU's memory did not suffice; allow less with --vram"
+    ):
+        predict(phantom / "images" / "case_001.nii.gz")
+
+
 def test_scans_are_not_overwritten_by_their_segmentations(predict: Predict, phantom: Path) -> None:
     scans = phantom / "images"
     before = {path.name: path.read_bytes() for path in scans.iterdir()}

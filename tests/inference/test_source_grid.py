@@ -102,7 +102,7 @@ def test_what_is_drawn_is_the_largest_of_all_logits_though_most_are_never_looked
     logits[0] += torch.where(torch.rand(size, generator=random) < 0.9, 3.0, -1.0)
     grid = SourceGrid.of(data["image"])
     assert grid is not None
-    with mock.patch.object(source_grid, "_WORKING_SET", working_set):
+    with mock.patch.object(source_grid, "_WORKING_SET", {"cpu": working_set}):
         drawing = Drawing(grid, Decision(), CLASSES)
         drawing.add(Piece.whole(logits))
         expected = torch.zeros(3, *grid.shape)
@@ -117,7 +117,7 @@ def test_parts_of_nothing_but_background_are_not_interpolated() -> None:
     assert grid is not None
     logits[1, :3, :3, :3] = 1
     whole = Piece.whole(logits)
-    with mock.patch.object(source_grid, "_WORKING_SET", 8 * 8**3):
+    with mock.patch.object(source_grid, "_WORKING_SET", {"cpu": 8 * 8**3}):
         wanted = Drawing(grid, Decision(), CLASSES[:1])._wanted(whole)
         interpolated = [[each.stop for each in box] for box, _ in grid.restored(whole, wanted)]
     assert interpolated == [[8, 8, 8]]

@@ -271,18 +271,18 @@ class TestOnAGpu:
         self, bundle: str, mode: Mode, precision: torch.dtype
     ) -> None:
         size = tuple(side * 2 for side in SIZES[bundle])
-        measured = Measured(find_bundle(bundle), mode, torch.device("cuda"), precision).peak(4, size)
+        measured = Measured(find_bundle(bundle), mode, torch.device("cuda", 0), precision).peak(4, size)
         counted = Counted(find_bundle(bundle), mode, precision).peak(4, size)
         assert measured is not None and 0.8 < measured / counted < 3
 
     @both_bundles
     def test_largest_batch_ran_and_a_much_larger_one_does_not(self, bundle: str) -> None:
         text = "x".join(str(side * 2) for side in SIZES[bundle])
-        plan = plan_memory(find_bundle(bundle), [text], device=torch.device("cuda"), limits_gib=[0.5])
+        plan = plan_memory(find_bundle(bundle), [text], device=torch.device("cuda", 0), limits_gib=[0.5])
         assert plan.measured
         for each in plan.footprints:
             ((limit, batch),) = each.largest.items()
             assert batch >= 1 and each.fixed is not None and each.per_image is not None
             assert each.fixed + batch * each.per_image <= limit * 1.05
-            gauge = Measured(find_bundle(bundle), each.mode, torch.device("cuda"), plan.precision)
+            gauge = Measured(find_bundle(bundle), each.mode, torch.device("cuda", 0), plan.precision)
             assert not gauge.fits(batch * 2 + 1, each.size, limit)

@@ -235,4 +235,6 @@ def _running_config() -> dict[str, Any]:
         count = len(parser.get_parsed_content("dataset"))
         config["dataset"]["data"] = [{}] * count  # which tells the actor whether a backend's preparation pays
     config |= {"engine": "local", "input": None}
+    if str(config.get("device", "")).startswith("cuda"):
+        config["device"] = "cuda"  # an actor sees its own GPU only, the first
     return config

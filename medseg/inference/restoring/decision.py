@@ -56,7 +56,7 @@ class Decision:
         if self.takes_the_most_probable:
             return _first_largest(logits)
         probabilities = logits.float().softmax(dim=0).cpu().numpy()
-        return torch.from_numpy(self._winners(probabilities, classes).astype(np.uint8))
+        return torch.from_numpy(self._winners(probabilities, classes).astype(np.uint8)).to(logits.device)
 
     def labels(self, probabilities: NDArray[np.floating[Any]], classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
         """The label map `(spatial...)` of probabilities `(class, spatial...)`, the background first."""
