@@ -21,6 +21,7 @@ from medseg.errors import ConfigError, one_line_errors, reason
 
 _OF_THE_TRAINING = ("$@trained.", "$medseg.bundle.trained(")  # how configs take what train.yaml describes
 _SEPARATOR = "::"
+_MONAIS_HANDLERS = ("train_handlers", "val_handlers")  # which its option --tracking adds to
 _COMPONENT_KEYS = {"_target_", "_disabled_", "_requires_", "_desc_", "_mode_"}
 _REFERENCE = re.compile(r"@(\w+(?:(?:::|#)\w+)*)")
 
@@ -57,6 +58,10 @@ def check(name: str) -> None:
     if workflow is not None:
         own = load_config(Path(root()) / "configs" / name)
         compare(own, workflow.parser.get(), config_files()[1:])
+        if "network_data_format" not in (workflow.parser.get("_meta_") or {}):
+            raise ConfigError(
+                "metadata: there is no 'network_data_format' in it; is --meta_file the bundle's metadata.json?"
+            )
 
 
 def compare(own: Mapping[str, Any], merged: Mapping[str, Any], layers: Sequence[Path]) -> None:
@@ -67,6 +72,8 @@ def compare(own: Mapping[str, Any], merged: Mapping[str, Any], layers: Sequence[
             that has a value which cannot stand there.
     """
     for unknown in unknown_ids(own, merged):
+        if unknown.id.endswith(_MONAIS_HANDLERS):
+            raise ConfigError("--tracking: is MONAI's, of other engines; medseg tracks by itself: see --tracking_uri")
         raise ConfigError(f"{where_given(unknown.id, layers)}; {unknown.nearest}")
     for misplaced in misplaced_values(own, merged):
         raise ConfigError(misplaced)

@@ -25,10 +25,15 @@ def check_metadata(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: no JSON that can be read: {error}") from error
     except (KeyError, TypeError) as error:
-        raise BundleError(f"{path}: {error!r}: expected 'network_data_format::inputs::image'") from error
+        raise BundleError(
+            f"{path}: has no 'network_data_format::inputs::image'; MONAI's init_bundle leaves it out"
+        ) from error
     if missing:
         raise BundleError(f"{path}: no '{missing[0]}', which every bundle has")
-    label_classes(metadata)
+    try:
+        label_classes(metadata)
+    except BundleError as error:
+        raise BundleError(f"{path.parent / str(error)}") from error
 
 
 def label_classes(metadata: Mapping[str, Any]) -> tuple[LabelClass, ...]:
@@ -42,11 +47,17 @@ def label_classes(metadata: Mapping[str, Any]) -> tuple[LabelClass, ...]:
     """
     try:
         names = {int(v): str(n) for v, n in metadata["network_data_format"]["outputs"]["pred"]["channel_def"].items()}
-        details = metadata["classes"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
-            f"metadata.json: {error!r}: expected 'classes' and 'network_data_format::outputs::pred::channel_def'"
+            "metadata.json: 'network_data_format::outputs::pred::channel_def' does not name the classes, such as "
+            '{"0": "background", "1": "spleen"}'
         ) from error
+    details = metadata.get("classes")
+    if not isinstance(details, Mapping):
+        raise BundleError(
+            "metadata.json: no 'classes', which MONAI's own bundles lack; add the classes and their colours, such as "
+            '"classes": {"spleen": {"colour": [230, 25, 75]}}'
+        )
     foreground = {value: name for value, name in sorted(names.items()) if value > 0}
     if set(foreground.values()) != set(details):
         raise BundleError(

@@ -51,6 +51,8 @@ class Evaluator(Predictor):
         others: as of `Predictor`.
     """
 
+    entry_keys = ("image", "truth")
+
     def __init__(
         self,
         *,

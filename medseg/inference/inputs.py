@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 
 from medseg.bundle.metadata import image_dims, image_format
-from medseg.errors import ImageError, on_one_line
+from medseg.errors import ConfigError, ImageError, on_one_line
 from medseg.images import (
     FoundImage,
     NoImageFoundError,
@@ -73,6 +73,26 @@ def find_inputs(
         return [{"image": image, "case": name} for name, image in found.items()]
     grouped = group_channels(found)
     return [{"image": list(paths) if len(paths) > 1 else paths[0], "case": name} for name, paths in grouped.items()]
+
+
+def named_entries(entries: Sequence[Mapping[str, Any]], needed: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The entries of a dataset in the order of their cases; one without a `case` has its image's name.
+
+    Raises:
+        ConfigError: if one lacks a key that is needed.
+    """
+    for entry in entries:
+        missing = [key for key in needed if key not in entry]
+        if missing:
+            raise ConfigError(
+                f"dataset::data: an entry has {', '.join(map(str, entry)) or 'nothing'}, and no '{missing[0]}': "
+                f"expected {' and '.join(needed)}, each a path, and the case's name where it is not the file's"
+            )
+    return sorted(({"case": _name_of(entry["image"]), **entry} for entry in entries), key=lambda entry: entry["case"])
+
+
+def _name_of(image: str | Sequence[str]) -> str:
+    return case_name(Path(image if isinstance(image, str) else image[0]))
 
 
 def _images_at(path: str, *, alone: bool) -> list[FoundImage]:

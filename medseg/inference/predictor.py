@@ -31,6 +31,7 @@ from medseg.inference.budget import Budget
 from medseg.inference.cascade import Cascade, Coarse
 from medseg.inference.case_files import ENDINGS, PROBABILITIES, CaseFiles
 from medseg.inference.ensemble import Ensemble
+from medseg.inference.inputs import named_entries
 from medseg.inference.pipeline import Pipeline
 from medseg.inference.prepared import Prepared
 from medseg.inference.quality.facts import CaseFacts
@@ -106,6 +107,8 @@ class Predictor(SupervisedEvaluator):
         MedsegError: from `run`, naming the first failed case and how many failed.
     """
 
+    entry_keys: tuple[str, ...] = ("image",)
+
     def __init__(
         self,
         *,
@@ -130,6 +133,11 @@ class Predictor(SupervisedEvaluator):
     ) -> None:
         if engine not in _ENGINES:
             raise ConfigError(f"engine '{engine}': use one of {', '.join(_ENGINES)}")
+        if not isinstance(postprocessing, ToSourceGrid):
+            raise ConfigError(
+                f"postprocessing: {type(postprocessing).__name__} cannot stand there; its `steps` take what is done to "
+                "the label map, and files are written without being asked"
+            )
         device = check_device(device)
         check_output_dir(output_dir)
         if isinstance(checkpoint, str):
@@ -174,7 +182,7 @@ class Predictor(SupervisedEvaluator):
         """Segment every case, write the rows, and raise if one failed."""
         if self._has_weights and self._fingerprint is None:
             _log.info("no fingerprint.json beside the weights: scans are not compared with what they were trained on")
-        entries = self._shard.of(sorted(self.dataset.data, key=lambda entry: entry["case"]))
+        entries = self._shard.of(named_entries(self.dataset.data, self.entry_keys))
         if not entries:
             _log.info(f"none of the {len(self.dataset.data)} cases is this process's share")
         refused = [*self._refused(entries)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from medseg.bundle.check import load_config, unknown_ids
+from medseg.bundle.check import compare, load_config, unknown_ids
 from medseg.bundle.run import run_bundle
 from medseg.errors import ConfigError, user_error_in
 
@@ -37,7 +37,7 @@ def bundle(tmp_path: Path) -> Path:
     configs = tmp_path / "toy" / "configs"
     configs.mkdir(parents=True)
     (configs / "train.yaml").write_text(yaml.safe_dump(TRAIN))
-    (configs / "metadata.json").write_text('{"version": "1.0.0"}')
+    (configs / "metadata.json").write_text('{"version": "1.0.0", "network_data_format": {}}')
     (configs / "logging.conf").write_text(
         "[loggers]\nkeys=root\n[handlers]\nkeys=\n[formatters]\nkeys=\n[logger_root]\nhandlers=\n"
     )
@@ -56,6 +56,18 @@ def run_stock(bundle: Path, layers: list[Path], overrides: dict[str, Any]) -> No
 
     files = [str(bundle / "configs" / "train.yaml"), *map(str, layers)]
     run(config_file=files if layers else files[0], **overrides)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_metadata_that_are_not_the_bundles_are_told(bundle: Path) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        run_stock(bundle, [], {"meta_file": str(bundle / "nowhere.json")})
+    assert "is --meta_file the bundle's metadata.json?" in str(user_error_in(caught.value))
+
+
+def test_monais_switch_for_tracking_is_told_apart_from_what_the_user_wrote() -> None:
+    with pytest.raises(ConfigError, match=r"^--tracking: is MONAI's, of other engines; medseg tracks by itself"):
+        compare(TRAIN, {**TRAIN, "plain": {**TRAIN["plain"], "train_handlers": []}}, [])
 
 
 def test_valid_overrides_run_and_the_bundle_knows_its_folder(bundle: Path) -> None:

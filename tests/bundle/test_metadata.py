@@ -51,8 +51,12 @@ def test_colour_that_is_none_is_named_with_its_class(colour: object) -> None:
 
 
 def test_metadata_without_classes_says_what_was_expected() -> None:
-    with pytest.raises(BundleError, match="expected 'classes'"):
+    with pytest.raises(
+        BundleError, match="'network_data_format::outputs::pred::channel_def' does not name the classes"
+    ):
         label_classes({})
+    with pytest.raises(BundleError, match="no 'classes', which MONAI's own bundles lack; add the classes and their"):
+        label_classes({**METADATA, "classes": None})
 
 
 def test_region_has_the_label_values_of_its_classes() -> None:
@@ -81,8 +85,8 @@ def test_region_that_fits_no_classes_is_named(regions: dict[str, Any], message: 
     ("text", "message"),
     [
         ("{", r"metadata\.json: no JSON that can be read"),
-        ("{}", r"metadata\.json: KeyError\('network_data_format'\)"),
-        ("[]", r"metadata\.json: TypeError"),
+        ("{}", r"metadata\.json: has no 'network_data_format::inputs::image'"),
+        ("[]", r"metadata\.json: has no 'network_data_format::inputs::image'"),
         (
             '{"network_data_format": {"inputs": {"image": {}}}}',
             r"metadata\.json: no 'num_channels', which every bundle",

@@ -395,6 +395,14 @@ def test_resumed_run_does_what_was_missing_alone(predict: Predict, phantom: Path
     assert (tmp_path / "out" / "case_001.nii.gz").stat().st_mtime_ns > written
 
 
+def test_processes_that_would_all_do_everything_are_told() -> None:
+    with pytest.raises(
+        ConfigError, match="torchrun started 2 processes, and each would do all of the work; give --shard"
+    ):
+        Shard.parse(None, {"WORLD_SIZE": "2", "RANK": "0"})
+    assert Shard.parse(None, {"WORLD_SIZE": "1"}) == Shard.parse(None, {}) == Shard(1, 1)
+
+
 def test_shards_fill_one_table(predict: Predict, phantom: Path, tmp_path: Path) -> None:
     scans = [phantom / "images" / f"case_{number:03d}.nii.gz" for number in (1, 2, 3)]
     assert [row.case for row in predict(*scans, shard="2/2").rows] == ["case_002"]

@@ -10,6 +10,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.inferers import SlidingWindowInferer
+from monai.networks.blocks import ResidualSELayer
 from monai.networks.nets import DynUNet, UNet
 
 from medseg.inference import SlidingWindow
@@ -177,6 +179,27 @@ def test_network_that_normalises_windows_keeps_those_it_was_trained_with(window:
 
 
 @torch.no_grad()
+def test_squeeze_and_excitation_keeps_the_windows_it_was_trained_with() -> None:
+    network = torch.nn.Sequential(
+        torch.nn.Conv3d(1, 2, 3, padding=1), ResidualSELayer(spatial_dims=3, in_channels=2)
+    ).eval()
+    image = torch.randn(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
+    theirs = SlidingWindowInferer((16, 16, 16), overlap=0.5)(image, network)
+    ours = SlidingWindow((16, 16, 16), overlap=0.5, window="auto")(image, network)
+    torch.testing.assert_close(ours, theirs.detach(), atol=1e-5, rtol=0)
+
+
+def test_network_that_cannot_be_forecast_is_not_said_to_refuse_windows(caplog: pytest.LogCaptureFixture) -> None:
+    class LooksAtValues(torch.nn.Conv3d):  # of which tensors without values have none
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return super().forward(image if float(image.sum()) < 1e9 else -image)
+
+    network = LooksAtValues(1, 2, 3, padding=1)
+    with caplog.at_level("INFO"):
+        SlidingWindow((16, 16, 16), window="auto")(torch.zeros(1, 1, 32, 32, 32), network)
+    assert "the network is not one that can be forecast; windows of (16, 16, 16) are taken" in caplog.text
+
+
 def test_fewer_windows_go_through_at_once_where_the_memory_is_short() -> None:
     network, batches = unet(), []
 

@@ -161,6 +161,26 @@ def test_missing_input_says_how_to_give_it(tiny_bundle: Path, tmp_path: Path) ->
         run_bundle(tiny_bundle, "inference.yaml", overrides={"output_dir": str(tmp_path)})
 
 
+def test_input_may_be_given_by_monais_name_and_entries_by_their_image_alone(
+    tiny_bundle: Path, phantom: Path, tmp_path: Path
+) -> None:
+    scan = str(phantom / "images" / "case_001.nii.gz")
+    ways: list[dict[str, Any]] = [{"dataset_dir": scan}, {"dataset::data": [{"image": scan}]}]
+    for number, given in enumerate(ways):
+        run_bundle(tiny_bundle, "inference.yaml", overrides={**given, "output_dir": str(tmp_path / f"{number}")})
+        assert (tmp_path / f"{number}" / "case_001.nii.gz").is_file()
+    with pytest.raises(MedsegError, match=r"dataset::data: an entry has picture, and no 'image': expected image, each"):
+        run_bundle(tiny_bundle, "inference.yaml", overrides={"dataset::data": [{"picture": scan}]})
+    with pytest.raises(MedsegError, match=r"an entry has image, label, and no 'truth': expected image and truth, each"):
+        run_bundle(tiny_bundle, "evaluate.yaml", overrides={"dataset::data": [{"image": scan, "label": scan}]})
+
+
+def test_monais_postprocessing_in_the_place_of_the_bundles_is_told(predict: Predict, phantom: Path) -> None:
+    given = {"_target_": "Compose", "transforms": [{"_target_": "AsDiscreted", "keys": "pred", "argmax": True}]}
+    with pytest.raises(MedsegError, match="postprocessing: Compose cannot stand there; its `steps` take what is done"):
+        predict(phantom / "images" / "case_001.nii.gz", postprocessing=given)
+
+
 def test_evaluation_equals_the_scores_of_the_written_files(tiny_bundle: Path, phantom: Path, tmp_path: Path) -> None:
     from medseg.metrics import score_case
 

@@ -37,9 +37,15 @@ class Shard:
         (`RANK` of `WORLD_SIZE`).
 
         Raises:
-            ConfigError: if it cannot be understood, or `auto` finds neither.
+            ConfigError: if it cannot be understood, `auto` finds neither, or several processes would all be given
+                the whole.
         """
         if text is None:
+            if environment.get("WORLD_SIZE", "1") != "1":
+                raise ConfigError(
+                    f"torchrun started {environment['WORLD_SIZE']} processes, and each would do all of the work; "
+                    "give --shard auto to a prediction; measure in one process"
+                )
             return cls(1, 1)
         if text == "auto":
             return cls._from(environment)

@@ -22,7 +22,12 @@ from medseg.memory import free_memory
 
 _log = logging.getLogger(__name__)
 _WINDOWS = ("trained", "auto", "largest")
-_NORMS_OF_A_WINDOW = (nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
+_OVER_A_WINDOW = (
+    nn.modules.instancenorm._InstanceNorm,
+    nn.GroupNorm,
+    nn.modules.pooling._AdaptiveAvgPoolNd,  # squeeze and excitation
+    nn.modules.pooling._AdaptiveMaxPoolNd,
+)
 _SHARE = 0.5  # of the free memory that windows may take: convolutions need room of their own, and so do others
 _SURE = 20.0  # the logit of a background that nobody doubts, beside zeros; its probability is 1 to 8 digits
 
@@ -122,7 +127,8 @@ class SlidingWindow(SlidingWindowInferer):
         step, needed = forecast.step(window), forecast.bytes(window)
         if step is None or needed is None:
             if self._window != "trained":
-                _log.info(f"the network takes windows of {window} only; nothing larger is tried")
+                known = f"takes windows of {window} only" if needed is not None else "is not one that can be forecast"
+                _log.info(f"the network {known}; windows of {window} are taken")
             return self.sw_batch_size
         margin = [
             _margin(*each, step) for each in zip(window, ensure_tuple_rep(self.overlap, len(window)), strict=True)
@@ -306,7 +312,7 @@ def _nothing(seen: torch.Tensor, classes: int, device: torch.device) -> torch.Te
 def _normalises_windows(network: nn.Module) -> bool:
     """Whether what a network says of a voxel depends on the statistics of the window that it lies in."""
     return any(
-        isinstance(module, _NORMS_OF_A_WINDOW) and not getattr(module, "track_running_stats", False)
+        isinstance(module, _OVER_A_WINDOW) and not getattr(module, "track_running_stats", False)
         for module in network.modules()
     )
 
