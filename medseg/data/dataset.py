@@ -39,6 +39,17 @@ class Split:
     validation: list[Entry]
     tags: dict[str, str]
 
+    def trained_on(self, training: Sequence[Any] | None, validation: Sequence[Any] | None) -> Split:
+        """The split of these entries, where datasets were given others than this one's; None for datasets without."""
+        given = [entries if entries is None else list(entries) for entries in (training, validation)]
+        if all(each in (None, own) for each, own in zip(given, (self.training, self.validation), strict=True)):
+            return self
+        sides = [
+            own if each is None else each for each, own in zip(given, (self.training, self.validation), strict=True)
+        ]
+        tags = {"training_cases": str(len(sides[0])), "validation_cases": str(len(sides[1]))}
+        return Split(sides[0], sides[1], tags)
+
     @property
     def facts(self) -> dict[str, str]:
         """What tells it from every other: the tags, and a digest of the names of the cases on either side."""

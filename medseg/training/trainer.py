@@ -112,6 +112,8 @@ class Trainer(SupervisedTrainer):
         resume: bool = False,
     ) -> None:
         at_least_one(max_epochs=max_epochs, batch_size=batch_size, val_interval=val_interval)
+        if cases is not None:  # datasets may have been given a list of one's own
+            cases = cases.trained_on(*(getattr(each, "data", None) for each in (dataset, validator.dataset)))
         if epoch_length is not None:
             at_least_one(epoch_length=epoch_length)
         device = check_device(device)

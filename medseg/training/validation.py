@@ -94,6 +94,7 @@ class Validator(SupervisedEvaluator):
         # With fewer cases than processes each process takes them all; the means stay the same.
         shared_out = 1 < world_size() <= len(dataset)
         sampler = DistributedSampler(dataset, shuffle=False, even_divisible=False) if shared_out else None
+        self.dataset = dataset
         self.has_cases = len(dataset) > 0
         self._precision = pick_precision(device, precision)
         self._show = show if rank() == 0 else 0

@@ -63,6 +63,15 @@ def test_split_gives_paths_and_facts(tmp_path: Path) -> None:
     assert len(found.tags["dataset_fingerprint"]) >= 16
 
 
+def test_entries_that_a_dataset_was_given_instead_are_what_is_told_of(tmp_path: Path) -> None:
+    found = split(make(tmp_path, full=10), fold=4)
+    assert found.trained_on(found.training, None) is found
+    mine = [{"image": "a.nii.gz", "label": "b.nii.gz"}] * 3
+    other = found.trained_on(mine, found.validation)
+    assert (other.training, other.validation) == (mine, found.validation)
+    assert other.tags == {"training_cases": "3", "validation_cases": "2"} and other.facts != found.facts
+
+
 def test_all_trains_on_every_case(tmp_path: Path) -> None:
     found = split(make(tmp_path, full=6), fold="all")
     assert (numbers(found.training), found.validation) == ([0, 1, 2, 3, 4, 5], [])

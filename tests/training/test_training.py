@@ -69,6 +69,17 @@ def test_run_leaves_weights_config_pictures_and_one_mlflow_run(
     assert [measure.step for measure in history] == [1, 2]
 
 
+def test_run_on_a_list_of_ones_own_tells_of_that_list(
+    train_phantom: Train, tracking_uri: str, tmp_path: Path, phantom: Path
+) -> None:
+    names = ("images", "image"), ("labels", "label")
+    mine = [{key: str(phantom / folder / "case_002.nii.gz") for folder, key in names}]
+    trainer = train_phantom(tmp_path / "run", **{"train::dataset::data": mine})
+    tags = mlflow_run(trainer, tracking_uri).data.tags
+    assert tags["training_cases"] == "1" and "dataset_fingerprint" not in tags and "fold" not in tags
+    assert json.loads((tmp_path / "run" / "models" / "fingerprint.json").read_text())["cases"] == 1
+
+
 def test_one_seed_gives_the_same_weights_and_another_gives_others(train_phantom: Train, tmp_path: Path) -> None:
     first, second = (train_phantom(tmp_path / name, seed=5) for name in ("one", "two"))
     assert same(first, second)
