@@ -78,6 +78,10 @@ def test_run_on_a_list_of_ones_own_tells_of_that_list(
     tags = mlflow_run(trainer, tracking_uri).data.tags
     assert tags["training_cases"] == "1" and "dataset_fingerprint" not in tags and "fold" not in tags
     assert json.loads((tmp_path / "run" / "models" / "fingerprint.json").read_text())["cases"] == 1
+    run = mlflow_run(trainer, tracking_uri)
+    assert str(phantom) not in json.dumps(run.to_dictionary())
+    kept = mlflow.MlflowClient(tracking_uri).download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))
+    assert "case_002" not in Path(kept).read_text()
 
 
 def test_one_seed_gives_the_same_weights_and_another_gives_others(train_phantom: Train, tmp_path: Path) -> None:
