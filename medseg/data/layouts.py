@@ -210,11 +210,15 @@ def _channels(images: Files, labels: Files) -> Files:
 
 
 def _joined(labels: Files, images: Collection[str]) -> Files:
-    """`NAME_1` beside `NAME` is one more part of that label, as every lesion of BUSI has a file."""
+    """`NAME_1` beside `NAME` is one more part of that label, as every lesion of BUSI has a file.
+
+    Not where images are so named: there the label's own is missing.
+    """
     joined: Files = {}
+    numbered = {_PART.sub("", name) for name in images if _PART.search(name)}
     for name, paths in sorted(labels.items()):
         whole = _PART.sub("", name)
-        of = whole if name not in images and whole in images and whole in labels else name
+        of = whole if whole not in numbered and whole in images and whole in labels else name
         joined[of] = (*joined.get(of, ()), *paths)
     return joined
 

@@ -1,13 +1,55 @@
-"""A batch that the network or the loss cannot take, told to the user who chose the patches and the data."""
+"""A batch that cannot be made, or that the network or the loss cannot take, told to the user who chose the data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from monai.data import Dataset, list_data_collate
+from monai.utils.enums import CommonKeys as Keys
 
-from medseg.errors import ConfigError
+from medseg.errors import ConfigError, MedsegError, user_error_in
+
+
+class Told(torch.utils.data.Dataset[Any]):
+    """A dataset that gives a `MedsegError` in the place of an item that cannot be had.
+
+    A worker process cannot raise one: torch makes a text of it, traceback and all.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self._dataset[index]
+        except Exception as error:
+            mine = user_error_in(error)
+            if mine is None:
+                raise
+            return mine
+
+
+def collated(items: Sequence[Any]) -> Any:
+    """A batch of what `Told` gave, or the `MedsegError` that there is instead of one."""
+    told = next((item for item in items if isinstance(item, MedsegError)), None)
+    if told is not None:
+        return told
+    patches: list[Mapping[str, Any]] = [each for item in items for each in (item if isinstance(item, list) else [item])]
+    for key in (Keys.IMAGE, Keys.LABEL):
+        first, *others = dict.fromkeys(tuple(each[key].shape[1:]) for each in patches if key in each)
+        if others:
+            sizes = " and of ".join(" x ".join(map(str, each)) for each in (first, others[0]))
+            return ConfigError(
+                f"the {key}s of a batch are of {sizes} once they are preprocessed; let the augmentation crop or pad "
+                "them to patch_size, or give --train::trainer::batch_size 1"
+            )
+    return list_data_collate(items)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from medseg.data import Split
 from medseg.descent import Descent, laid_out
 from medseg.device import autocast, check_device, pick_precision, plain_tensor
 from medseg.errors import ConfigError, MedsegError
-from medseg.training.batch_errors import told_of_batch
+from medseg.training.batch_errors import Told, collated, told_of_batch
 from medseg.training.checkpoint import BestAndLast
 from medseg.training.prepare import alone_in, at_least_one, leave_processes, rank, world_size
 from medseg.training.progress import Progress
@@ -203,7 +203,9 @@ class Trainer(SupervisedTrainer):
         kept: torch.nn.Module = average.ema_model
         return kept
 
-    def _train_on_batch(self, _engine: Engine, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _train_on_batch(self, _engine: Engine, batch: Any) -> dict[str, torch.Tensor]:
+        if isinstance(batch, MedsegError):
+            raise batch
         image, label = (plain_tensor(batch[key], self.state.device) for key in (Keys.IMAGE, Keys.LABEL))
         self.network.train()
         self.optimizer.zero_grad()
@@ -299,7 +301,8 @@ def _loader(dataset: Dataset, batch_size: int, device: torch.device, num_workers
     if num_workers is None:
         num_workers = min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
     return DataLoader(
-        dataset,
+        Told(dataset),
+        collate_fn=collated,
         batch_size=batch_size,
         shuffle=sampler is None,
         sampler=sampler,

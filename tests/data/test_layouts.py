@@ -119,13 +119,16 @@ def test_further_masks_of_a_picture_are_parts_of_its_label(tmp_path: Path) -> No
     assert cases["benign (25)"].more_labels == (folder / "benign (25)_mask_1.png", folder / "benign (25)_mask_2.png")
 
 
-def test_further_files_in_the_labels_folder_are_parts_unless_an_image_has_that_name(tmp_path: Path) -> None:
+def test_further_files_in_the_labels_folder_are_parts_unless_images_are_so_named(tmp_path: Path) -> None:
     make(tmp_path, "images/a.png", "labels/a.png", "labels/a_1.png", "labels/a_2.png")
     (case,) = find_cases(tmp_path)
     assert case.more_labels == (tmp_path / "labels/a_1.png", tmp_path / "labels/a_2.png")
 
     make(tmp_path, "images/a_1.png")
-    assert {name: len(case.more_labels) for name, case in by_name(tmp_path).items()} == {"a": 1, "a_1": 0}
+    with pytest.raises(DatasetError, match=r"label .*a_2\.png has no image in images/"):
+        find_cases(tmp_path)
+    make(tmp_path, "images/a_2.png")
+    assert {name: len(case.more_labels) for name, case in by_name(tmp_path).items()} == {"a": 0, "a_1": 0, "a_2": 0}
 
 
 def write_pages(path: Path, count: int) -> None:

@@ -1,0 +1,49 @@
+"""Batches that cannot be made are told in one line, whichever process finds out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from monai.data import DataLoader, Dataset
+
+from medseg.errors import ConfigError, ImageError, MedsegError
+from medseg.training.batch_errors import Told, collated
+
+
+def item(side: int) -> dict[str, torch.Tensor]:
+    return {"image": torch.zeros(3, side, 8), "label": torch.zeros(1, side, 8)}
+
+
+def damaged(_: Any) -> Any:
+    try:
+        raise ImageError("a.png: truncated")
+    except ImageError as error:
+        raise RuntimeError("applying transform") from error
+
+
+def batches(dataset: Dataset, **others: Any) -> list[Any]:
+    return list(DataLoader(Told(dataset), collate_fn=collated, batch_size=2, **others))
+
+
+def test_batches_are_monais() -> None:
+    (batch,) = batches(Dataset([[item(4), item(4)], [item(4)]], None))
+    assert batch["image"].shape == (3, 3, 4, 8) and batch["label"].shape == (3, 1, 4, 8)
+
+
+def test_images_of_different_sizes_are_told_with_what_to_do() -> None:
+    (told,) = batches(Dataset([item(4), item(6)], None))
+    assert isinstance(told, ConfigError)
+    assert str(told).startswith("the images of a batch are of 4 x 8 and of 6 x 8 once they are preprocessed; let the")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damaged_file_is_told_by_its_own_words(workers: int) -> None:
+    (told,) = batches(Dataset([0], damaged), num_workers=workers)
+    assert isinstance(told, MedsegError) and str(told) == "a.png: truncated"
+
+
+def test_what_no_user_caused_is_raised() -> None:
+    with pytest.raises(RuntimeError, match="applying transform"):
+        batches(Dataset([0], lambda _: 1 // 0))
