@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def find_bundle(name: str | Path) -> Path:
         if metadata.is_file():
             check_metadata(metadata)
             return folder
+    if zipfile.is_zipfile(name):
+        raise BundleError(f"{name}: is a zip file; unpack it, and name the bundle's folder in it")
     names = ", ".join(sorted(each.name for each in known.iterdir() if each.is_dir())) if known.is_dir() else "none"
     raise BundleError(f"{name}: no bundle there (no configs/metadata.json); medseg ships: {names}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -35,4 +36,4 @@ def adapt(
     if not colours.classes:
         raise ImageError(f"{palette}: a background and no class; give each class a row, with its name and colour")
     adapt_bundle(find_bundle(bundle), output_dir, colours.classes, background=ground[0])
-    typer.echo(f"next: medseg train {output_dir} --dataset_dir DATASET", err=True)
+    typer.echo(f"next: medseg train {shlex.quote(str(output_dir))} --dataset_dir DATASET", err=True)

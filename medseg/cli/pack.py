@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +20,13 @@ def pack(
         typer.Option("--checkpoint", help="Weights to ship instead of the bundle's models/model.pt."),
     ] = None,
 ) -> None:
-    """Write a bundle to a zip file that runs wherever medseg is installed.
+    """Write a bundle to a zip file that, unpacked, runs wherever medseg is installed.
 
     Example: medseg pack hippocampus_mri_3d --checkpoint runs/hippo/models/model.pt -o hippo.zip
     """
     names = pack_bundle(find_bundle(bundle), output, checkpoint=checkpoint)
     typer.echo(f"{output}: {len(names)} files, {output.stat().st_size / 2**20:.1f} MiB")
+    folder = Path(names[0]).parts[0]
+    typer.echo(
+        f"next, where it is to run: unzip {shlex.quote(str(output))} && medseg predict {folder} --input SCAN", err=True
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,11 +73,12 @@ def train(
     else:
         dice = result["best_val_dice"]
         how_good = "no validation" if dice is None else f"best validation Dice {dice:.4f}"
+        with_weights = f"{shlex.quote(bundle)} --checkpoint {shlex.quote(result['checkpoint'])}"
         _err.print(
             f"{how_good}, epoch {result['best_epoch']}; "
             f"weights in {result['checkpoint']}\n"
-            f"next: medseg evaluate {bundle} --checkpoint {result['checkpoint']} --dataset_dir {dataset_dir}\n"
-            f"      medseg predict {bundle} --checkpoint {result['checkpoint']} --input SCAN",
+            f"next: medseg evaluate {with_weights} --dataset_dir {shlex.quote(str(dataset_dir))}\n"
+            f"      medseg predict {with_weights} --input SCAN",
             highlight=False,
             soft_wrap=True,
         )

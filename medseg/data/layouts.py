@@ -16,17 +16,18 @@ from medseg.images import (
     find_pages,
     group_channels,
     has_image_suffix,
+    image_of_mask,
     visible_files,
 )
 
 EXPECTED = (
     "expected images/ and labels/ (or imagesTr/ and labelsTr/) with one file per case of the same name, "
-    "pages in NAME-volume.tif and NAME-labels.tif, or NAME_mask beside every NAME"
+    "pages in NAME-volume.tif and NAME-labels.tif, or NAME_mask beside every NAME; or folders training/ and test/ "
+    "with one of these"
 )
 _NUMBER = re.compile(r"\d+")
 _PART = re.compile(r"_\d+$")
 _VOLUME, _LABELS = "-volume", "-labels"  # before the suffix
-_BESIDE = re.compile(r"_mask(_\d+)?$", re.IGNORECASE)
 
 Files = dict[str, tuple[Path, ...]]  # of each case, by its name
 
@@ -167,10 +168,10 @@ def _side_by_side(dataset: Path) -> FoundFiles:
     for path in sorted(dataset.rglob("*")):
         if not path.name.startswith(".") and path.is_file() and has_image_suffix(path):
             named[case_name(path)] = (*named.get(case_name(path), ()), path)
-    images = {name: paths for name, paths in named.items() if not _BESIDE.search(name)}
+    images = {name: paths for name, paths in named.items() if image_of_mask(name) is None}
     labels: Files = {}
     for name in named.keys() - images.keys():
-        of = _BESIDE.sub("", name)
+        of = image_of_mask(name) or ""
         labels[of] = tuple(sorted((*labels.get(of, ()), *named[name])))
     if not labels:
         raise DatasetError(f"{dataset} holds {_listing(path.name for path in dataset.iterdir())}: {EXPECTED}")
@@ -227,11 +228,21 @@ def _unpaired(
     kind: str, paths: Mapping[str, tuple[Path, ...]], other: str, other_folder: Path, others: Collection[str]
 ) -> list[str]:
     """No text, or one that says how many files have no partner, and the first of them."""
-    lonely = [path[0] for name, path in paths.items() if name not in others]
+    lonely = {name: path[0] for name, path in paths.items() if name not in others}
     if not lonely:
         return []
+    first = next(iter(lonely))
+    near = next((each for each in others if _nearly(first, each)), None)
+    hint = f" (there is '{near}': names must agree to the letter)" if near else ""
     count = "" if len(lonely) == 1 else f" ({len(lonely)} {kind}s have none)"
-    return [f"{kind} {lonely[0]} has no {other} in {other_folder.name}/{count}"]
+    return [f"{kind} {lonely[first]} has no {other} in {other_folder.name}/{hint}{count}"]
+
+
+def _nearly(name: str, other: str) -> bool:
+    """Whether a person takes two names for one: `P0` and `p0`, `p0` and `p0_segmentation`."""
+    short, long = sorted((name.casefold(), other.casefold()), key=len)
+    rest = long.removeprefix(short)
+    return rest == "" or (rest != long and not rest[0].isalnum() and rest[1:2].isalpha())
 
 
 def _listing(names: Iterable[str], *, limit: int = 5) -> str:

@@ -15,6 +15,7 @@ from medseg.images.find import (
     find_pages,
     find_twins,
     has_image_suffix,
+    image_of_mask,
     visible_files,
 )
 from medseg.images.geometry import Geometry
@@ -44,6 +45,7 @@ __all__ = [
     "find_twins",
     "group_channels",
     "has_image_suffix",
+    "image_of_mask",
     "needs_grid",
     "read_channels",
     "read_geometry",

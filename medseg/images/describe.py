@@ -125,7 +125,7 @@ def contents_of(folder: str | os.PathLike[str]) -> list[Content]:
     Raises:
         ImageError: if there are none.
     """
-    return [_content(each.name, each.path) for each in find_images(folder)]
+    return [_content(each.name, each.path) for each in find_images(folder, damaged=True)]
 
 
 def _content(name: str, path: str) -> Content:

@@ -19,6 +19,7 @@ _SUFFIXES = (
 )
 # Windows shares leave these beside the images; macOS leaves "._" twins, which are hidden files.
 _LITTER = ("thumbs.db", "desktop.ini")
+_MASK = re.compile(r"_mask(_\d+)?$", re.IGNORECASE)
 _DATA_OF = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",)}
 
 
@@ -62,7 +63,9 @@ def find_images(path: str | os.PathLike[str], *, damaged: bool = False) -> list[
             f"{error.filename}: cannot be read ({error.strerror}); ask its owner for permission"
         ) from error
     if not found:
-        raise NoImageFoundError(f"{place}: no image in it; {EXPECTED}, or a folder of these")
+        inside = [each.name for each in visible_files(place) if each.is_dir() and _images_in(each, damaged)]
+        hint = f"but in {', '.join(inside[:5])}: name one of these" if inside else f"{EXPECTED}, or a folder of these"
+        raise NoImageFoundError(f"{place}: no image in it; {hint}")
     twins = find_twins(found)
     if twins is not None:
         names = " and ".join(Path(each.path).name for each in twins)
@@ -82,6 +85,11 @@ def find_pages(image: FoundImage) -> list[FoundImage]:
         return [image]
     digits = len(str(count))
     return [FoundImage(f"{image.name}_{page:0{digits}d}", f"{image.path}::{page}") for page in range(1, count + 1)]
+
+
+def image_of_mask(name: str) -> str | None:
+    """The name of the image beside which a file of such a name is the mask, `NAME_mask` or `NAME_mask_1`; else None."""
+    return _MASK.sub("", name) if _MASK.search(name) else None
 
 
 def files_at(path: str | os.PathLike[str]) -> list[Path]:

@@ -88,6 +88,7 @@ def read_raster_geometry(path: Path) -> Geometry:
     if kind == "TIFF":
         return read_tiff_grid(path)
     with _opened(path, kind) as image:
+        _check_frames(image, path, kind)
         columns, rows = image.size
         empty = Picture(np.broadcast_to(np.uint8(0), (1, rows, columns)), _spacing(image))
         picture = upright(empty, _orientation(image))
@@ -122,10 +123,14 @@ def _opened(path: Path, kind: str) -> Iterator[Any]:
         raise ImageError(f"{path}: truncated or damaged {kind} ({reason(error)}); fetch or convert it again") from error
 
 
-def _picture(image: Any, path: Path, kind: str) -> Picture:
+def _check_frames(image: Any, path: Path, kind: str) -> None:
     frames = 1 if kind == "JPEG" else getattr(image, "n_frames", 1)
     if frames > 1:
         raise ImageError(f"{path}: holds {frames} frames; save the one that is meant, or all as the pages of a TIFF")
+
+
+def _picture(image: Any, path: Path, kind: str) -> Picture:
+    _check_frames(image, path, kind)
     picture = Picture(np.empty(0), _spacing(image), note=_note(image))
     depth, colour_type = _png_type(path) if kind == "PNG" else (8, _PNG_GREY)
     if depth == 16 and colour_type != _PNG_GREY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,10 @@ from medseg.images import (
     find_pages,
     find_twins,
     group_channels,
+    image_of_mask,
 )
+
+_log = logging.getLogger(__name__)
 
 Entry = dict[str, str | list[str]]
 
@@ -97,12 +101,21 @@ def _name_of(image: str | Sequence[str]) -> str:
 
 def _images_at(path: str, *, alone: bool) -> list[FoundImage]:
     try:
-        return find_images(path, damaged=True)
+        return _without_masks(find_images(path, damaged=True), path)
     except ImageError as error:
         leads_nowhere = isinstance(error, NoImageFoundError) or not os.path.lexists(path)
         if alone or not leads_nowhere:
             raise
         return [FoundImage(case_name(Path(path)), path)]
+
+
+def _without_masks(found: list[FoundImage], path: str) -> list[FoundImage]:
+    """What a folder holds but the masks beside their images, as of a dataset to train on."""
+    names = {each.name for each in found}
+    kept = [each for each in found if image_of_mask(each.name) not in names]
+    if len(kept) < len(found):
+        _log.info(f"{path}: {len(found) - len(kept)} masks that lie beside their images are left out")
+    return kept
 
 
 def _pages(image: FoundImage) -> list[FoundImage]:

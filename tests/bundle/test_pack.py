@@ -51,6 +51,8 @@ def test_packed_bundle_holds_every_part_under_its_name(bundle: Path, tmp_path: P
     }
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.testzip() is None
+    with pytest.raises(BundleError, match=r"out\.zip: is a zip file; unpack it, and name the bundle's folder in it"):
+        find_bundle(tmp_path / "out.zip")
 
 
 def test_checkpoint_takes_the_place_of_the_bundles_weights(bundle: Path, tmp_path: Path) -> None:

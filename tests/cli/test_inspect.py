@@ -109,8 +109,16 @@ def test_a_folder_of_images_is_a_table_that_names_the_broken(inspect: Run, tmp_p
     content = (tmp_path / "a.nii.gz").read_bytes()
     (tmp_path / "c.nii").write_bytes(content[:60])
     facts: dict[str, Any] = json.loads(inspect(tmp_path, "--json"))
-    assert [each["name"] for each in facts["images"]][:2] == ["a", "b"]
+    assert [each["name"] for each in facts["images"]] == ["a", "b", "c"]
+    assert "damaged" in facts["images"][2]["problem"]
     assert facts["images"][0]["spacing_mm"] == [1, 1, 1]
+
+
+def test_a_dataset_is_told_by_its_folders(failing: Run, tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        write_volume(tmp_path / folder / "a.nii.gz", np.zeros((4, 5, 6), np.int16), Geometry((4, 5, 6), np.eye(4)))
+    assert "no image in it; but in images, labels: name one of these" in failing(tmp_path)
 
 
 def test_a_picture_is_told_in_pixels(inspect: Run, data_dir: Path) -> None:

@@ -131,6 +131,12 @@ def test_further_files_in_the_labels_folder_are_parts_unless_images_are_so_named
     assert {name: len(case.more_labels) for name, case in by_name(tmp_path).items()} == {"a": 0, "a_1": 0, "a_2": 0}
 
 
+def test_label_with_a_suffix_of_its_own_is_told_beside_the_image_it_may_be_of(tmp_path: Path) -> None:
+    make(tmp_path, "images/p0.png", "labels/p0_segmentation.png")
+    with pytest.raises(DatasetError, match=r"images/p0\.png has no label .*\(there is 'p0_segmentation': names"):
+        find_cases(tmp_path)
+
+
 def write_pages(path: Path, count: int) -> None:
     tifffile.imwrite(path, np.zeros((count, 5, 7), np.uint8), photometric="minisblack")
 
@@ -198,7 +204,9 @@ def test_one_name_in_two_subfolders_is_an_error(tmp_path: Path) -> None:
 def test_two_folders_without_any_mask_are_another_layout(tmp_path: Path) -> None:
     make(tmp_path, "photos/1.png", "drawings/1.png")
 
-    with pytest.raises(DatasetError, match=r"holds drawings, photos: expected .* or NAME_mask beside every NAME$"):
+    with pytest.raises(
+        DatasetError, match=r"holds drawings, photos: expected .* NAME_mask beside every NAME; or folders"
+    ):
         find_cases(tmp_path)
 
 

@@ -175,8 +175,9 @@ def test_several_frames_are_refused(tmp_path: Path) -> None:
     frames = [Pillow.fromarray(GREY), Pillow.fromarray(255 - GREY)]
     for name in ("a.gif", "a.png"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-        with pytest.raises(ImageError, match="holds 2 frames"):
-            read_image(tmp_path / name)
+        for read in (read_image, read_geometry):
+            with pytest.raises(ImageError, match="holds 2 frames"):
+                read(tmp_path / name)
 
 
 # TIFF

@@ -91,6 +91,15 @@ def test_single_input_without_a_scan_is_told_at_once(tmp_path: Path) -> None:
         find_inputs(str(tmp_path), metadata=metadata(1))
 
 
+def test_masks_beside_their_images_are_no_scans(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "a", "a_mask", "b", "b_mask", "b_mask_1", "c_mask")
+    with caplog.at_level("INFO"):
+        assert list(named(tmp_path, 1)) == ["a", "b", "c_mask"]
+    assert "3 masks that lie beside their images are left out" in caplog.text
+    found = find_inputs([str(tmp_path / "a_mask.nii.gz")], metadata=metadata(1))
+    assert [each["case"] for each in found] == ["a_mask"], "named by hand"
+
+
 def test_results_among_the_scans_are_none_of_them(tmp_path: Path) -> None:
     grid = Geometry((4, 4, 4), np.eye(4))
     for folder in ("ser", "out/ser"):
