@@ -4,8 +4,9 @@
     .venv/bin/python scripts/bench_inference.py --quick [--json]      five minutes on two cores, needs no data
     .venv/bin/python scripts/bench_inference.py [--only speed accuracy] > tables.md      hours
 
-Everything runs on the CPU, with as many threads as this process has cores. Contestants are timed in one process,
-one after the other in every round, from the same volume to its label map; the figure is the median. All blend
+Everything runs on the CPU, with as many threads as this process has cores; with --device cuda the speed, from a
+volume in main memory to its labels there, beside the same windows through the network and nothing else. Contestants
+are timed in one process, one after the other in every round; the figure is the median. All blend
 with a Gaussian at overlap 0.5. Volumes are noise, so that no window is empty and none can be skipped. A peer that
 would not end within --minutes or fit in --memory is not run, and the table says so.
 
@@ -66,14 +67,14 @@ from medseg.bundle.weights import load_weights, save_weights  # noqa: E402
 from medseg.cli import PREDICTS_WITH  # noqa: E402
 from medseg.data.dataset import load_labelled  # noqa: E402
 from medseg.data.phantom import make_phantom  # noqa: E402
-from medseg.device import autocast  # noqa: E402
+from medseg.device import autocast, check_device  # noqa: E402
 from medseg.inference import Decision, SlidingWindow  # noqa: E402
 from medseg.inference.prepared import Prepared  # noqa: E402
 from medseg.inference.restoring.label_map import Drawing  # noqa: E402
 from medseg.inference.restoring.source_grid import SourceGrid  # noqa: E402
 from medseg.metrics import dice  # noqa: E402
 
-CPU, GB = torch.device("cpu"), 1e9
+GB = 1e9
 WINDOW, OVERLAP, REPEATS = (96, 96, 96), 0.5, 5
 SMALL, LARGE = (192, 192, 128), (512, 512, 300)
 AS_TRAINED, FINE = (2, 2, 4.5), (0.75, 0.75, 3)  # mm, of scans: as the CT bundle resamples them, and as scanners do
@@ -83,6 +84,7 @@ KEPT = Path(__file__).parents[1] / "runs" / "bench_inference"
 HAS_NNUNET = util.find_spec("nnunetv2") is not None
 
 now = time.perf_counter  # or, with --busy, time.process_time
+device = torch.device("cpu")  # or that of --device
 Network = torch.nn.Module
 Segment = Callable[[torch.Tensor], torch.Tensor]  # a volume (1, channel, spatial...) to its labels (spatial...)
 
@@ -118,7 +120,7 @@ NETWORKS = {"spleen U-Net": spleen_unet, "DynUNet": dynunet, "thin DynUNet": thi
 
 def network_of(name: str, classes: int) -> Network:
     torch.manual_seed(0)
-    return NETWORKS[name](classes).eval()
+    return NETWORKS[name](classes).eval().to(device)
 
 
 def ours(
@@ -131,11 +133,11 @@ def ours(
 ) -> Segment:
     """The engine, piece by piece to labels as a prediction does it; `mode` is its `window`: `trained` or `auto`."""
     engine = SlidingWindow(window, batch, OVERLAP, "gaussian", window=mode, memory=memory)
-    network = Prepared(network, backend="auto", device=CPU, precision=precision, images=1000)
+    network = Prepared(network, backend="auto", device=device, precision=precision, images=1000)
 
     def segment(volume: torch.Tensor) -> torch.Tensor:
         drawing = Drawing(SourceGrid.itself(volume.shape[2:]), Decision(), ())
-        for piece in engine.pieces(volume[0], network):
+        for piece in engine.pieces(volume[0].to(device), network):
             drawing.add(piece)
         return torch.from_numpy(drawing.labels)
 
@@ -146,8 +148,8 @@ def stock(network: Network, window: Sequence[int], batch: int, precision: torch.
     inferer = SlidingWindowInferer(window, batch, OVERLAP, mode="gaussian")
 
     def segment(volume: torch.Tensor) -> torch.Tensor:
-        with autocast(CPU, precision):
-            return inferer(volume, network)[0].argmax(0)
+        with autocast(device, precision):
+            return inferer(volume.to(device), network)[0].argmax(0).cpu()
 
     return segment
 
@@ -158,11 +160,11 @@ def nnunet(network: Network, window: Sequence[int], classes: int, mirror: bool) 
 
     configuration = {"patch_size": list(window), "architecture": {}}
     plans = PlansManager({"configurations": {"bench": configuration}, "label_manager": "LabelManager"})
-    predictor = nnUNetPredictor(1 - OVERLAP, use_mirroring=mirror, device=CPU, allow_tqdm=False)
+    predictor = nnUNetPredictor(1 - OVERLAP, use_mirroring=mirror, device=device, allow_tqdm=False)
     labels = {"background": 0, **{f"class {value}": value for value in range(1, classes)}}
     manager, axes = plans.get_configuration("bench"), tuple(range(len(window)))
     predictor.manual_initialization(network, plans, manager, None, {"labels": labels}, "bench", axes)
-    return lambda volume: predictor.predict_sliding_window_return_logits(volume[0]).argmax(0)
+    return lambda volume: predictor.predict_sliding_window_return_logits(volume[0]).argmax(0).cpu()
 
 
 def one_pass(network: Network) -> Segment:
@@ -170,13 +172,31 @@ def one_pass(network: Network) -> Segment:
 
     def segment(volume: torch.Tensor) -> torch.Tensor:
         for corner in itertools.product(*map(range, [0, 0, 0], volume.shape[2:], SMALL)):
-            piece = volume[(..., *(slice(at, at + side) for at, side in zip(corner, SMALL, strict=True)))]
+            piece = volume.to(device)[(..., *(slice(at, at + side) for at, side in zip(corner, SMALL, strict=True)))]
             missing = [(0, -side % 32) for side in reversed(piece.shape[2:])]
-            with autocast(CPU, torch.bfloat16):
+            with autocast(device, torch.bfloat16):
                 network(torch.nn.functional.pad(piece, sum(missing, ())))
         return volume.new_empty(0)
 
     return segment
+
+
+def windows_alone(network: Network, window: Sequence[int], batch: int) -> Segment:
+    """As many windows as everybody has, in bf16, through the network and nowhere: what a bare loop reaches."""
+
+    def segment(volume: torch.Tensor) -> torch.Tensor:
+        seen = torch.zeros(batch, 1, *window, device=device)
+        for _ in range(math.ceil(windows_in(volume.shape[2:], window) / batch)):
+            with autocast(device, torch.bfloat16):
+                network(seen)
+        return volume.new_empty(0)
+
+    return segment
+
+
+def windows_in(shape: Sequence[int], window: Sequence[int]) -> int:
+    step = [int(side * (1 - OVERLAP)) for side in window]
+    return math.prod(math.ceil((a - b) / c) + 1 for a, b, c in zip(shape, window, step, strict=True))
 
 
 # Speed
@@ -216,6 +236,9 @@ def times_of(
     }
     if options.quick:
         del own["medseg, largest"]
+    if device.type == "cuda":
+        own["medseg, same windows in fours"] = ours(network, WINDOW, "trained")
+        own["those windows alone, in fours"] = windows_alone(network, WINDOW, batch=4)
     refused = {label: why for label, each in peers.items() if (why := too_much(label, each, shape, classes, options))}
     running = {label: each for label, each in peers.items() if label not in refused} | own
     rounds = interleaved(running, volume, options.minutes)
@@ -251,6 +274,8 @@ def interleaved(contestants: dict[str, Segment], volume: torch.Tensor, minutes: 
 def seconds_of(segment: Segment, volume: torch.Tensor) -> float:
     began = now()
     segment(volume)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return now() - began
 
 
@@ -261,12 +286,8 @@ def too_much(label: str, segment: Segment, shape: Sequence[int], classes: int, o
         return f"would need {needed:.0f} GB"
     if options.quick:
         return ""
-    step = [int(side * (1 - OVERLAP)) for side in WINDOW]
-    four = seconds_of(segment, noise((WINDOW[0] + 3 * step[0], *WINDOW[1:])))
-    windows = math.prod(
-        math.ceil((length - side) / by) + 1 for length, side, by in zip(shape, WINDOW, step, strict=True)
-    )
-    minutes = windows * four / 4 / 60
+    four = seconds_of(segment, noise((WINDOW[0] + 3 * int(WINDOW[0] * (1 - OVERLAP)), *WINDOW[1:])))
+    minutes = windows_in(shape, WINDOW) * four / 4 / 60
     return f"not run: about {minutes:.0f} min" if minutes > options.minutes / 2 else ""
 
 
@@ -590,6 +611,8 @@ def machine() -> str:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GB
     packages = [name for name in ("torch", "monai", "nnunetv2") if util.find_spec(name)]
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
+    if device.type == "cuda":
+        model += f", {torch.cuda.get_device_name(device)}"
     return f"{model}, {torch.get_num_threads()} threads, {total:.0f} GB; Python {sys.version.split()[0]}, {versions}"
 
 
@@ -651,8 +674,12 @@ def main() -> None:
     parser.add_argument(
         "--busy", action="store_true", help="on one core that others use: seconds of it, not of the clock"
     )
+    parser.add_argument("--device", default="cpu", help="cuda or cuda:1: the speed alone")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options, report, began = parser.parse_args(), Report(), time.perf_counter()
+    globals()["device"] = check_device(options.device)
+    if device.type == "cuda":
+        options.only = ["speed"]
     if options.busy:
         globals()["now"] = time.process_time
     torch.set_num_threads(len(os.sched_getaffinity(0)))
