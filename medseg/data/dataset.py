@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # importing MONAI takes seconds
     from monai.transforms import Compose
 
     from medseg.images.reader import LabelReader
+
+_log = logging.getLogger(__name__)
 
 Entry = dict[str, str | list[str]]
 
@@ -148,7 +151,8 @@ def load_labelled(
     if not cases:
         raise DatasetError(f"{dataset_dir}: no {fold} cases; a dataset sets them aside in a folder test/")
     cases = _few(cases, max_cases)
-    _check(cases, metadata, label_reader)
+    if len(_check(cases, metadata, label_reader)) == len(cases):
+        _log.warning(f"{dataset_dir}: the labels of all {len(cases)} cases hold background only; does label_reader fit?")
     return [_labelled(case if masked else replace(case, mask=None)) for case in cases]
 
 

@@ -63,6 +63,13 @@ def test_split_gives_paths_and_facts(tmp_path: Path) -> None:
     assert len(found.tags["dataset_fingerprint"]) >= 16
 
 
+def test_evaluation_on_empty_labels_only_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    labelled(make(tmp_path / "some", full=1, empty=9), fold=0)
+    assert not caplog.records
+    labelled(make(tmp_path / "none", full=1, empty=9), fold=4)
+    assert "the labels of all 2 cases hold background only; does label_reader fit?" in caplog.text
+
+
 def test_entries_that_a_dataset_was_given_instead_are_what_is_told_of(tmp_path: Path) -> None:
     found = split(make(tmp_path, full=10), fold=4)
     assert found.trained_on(found.training, None) is found
