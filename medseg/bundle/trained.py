@@ -12,6 +12,9 @@ from medseg.errors import BundleError
 from medseg.shipped import shipped
 
 
+_SINCE = ("label_reader", "folds", "postprocessing_steps")  # ids that the configs of earlier runs may lack
+
+
 def trained(bundle_root: str, checkpoint: str | Sequence[str] | None = None) -> Any:
     """A `monai.bundle.ConfigParser` of the config that a model was trained with, its parts by attribute.
 
@@ -34,7 +37,7 @@ def trained(bundle_root: str, checkpoint: str | Sequence[str] | None = None) -> 
     if checkpoint is not None and not isinstance(checkpoint, str):
         checkpoint = checkpoint[0]
     source = (config_of_run(checkpoint) if checkpoint is not None else None) or own
-    config = load_config(source)
+    config = {id: value for id, value in load_config(own).items() if id in _SINCE} | load_config(source)
     metadata = load_config(configs / "metadata.json")
     _check(config, metadata, source)
     return _parser(config, metadata, bundle_root)

@@ -101,6 +101,15 @@ def test_user_facing_ids_are_the_same_in_every_bundle(bundle: Path, config: str)
     assert USER_IDS[config] <= set(load_config(bundle / "configs" / config))
 
 
+def test_predictions_are_configured_by_one_text_and_evaluations_differ_in_what_they_measure() -> None:
+    assert len({path.read_text() for path in REPOSITORY.glob("bundles/*/configs/inference.yaml")}) == 1
+    evaluations = [load_config(path) for path in REPOSITORY.glob("bundles/*/configs/evaluate.yaml")]
+    own = ("measures", "surface_tolerance_mm", "tuner")
+    assert all(id in each for each in evaluations for id in own)
+    shared = [{id: value for id, value in each.items() if id not in own} for each in evaluations]
+    assert all(each == shared[0] for each in shared)
+
+
 @pytest.fixture
 def dataset_of(phantom: Path, request: pytest.FixtureRequest) -> Callable[[Path], Path]:
     """A bundle's own kind of data: made up where it was trained on that, real elsewhere."""
