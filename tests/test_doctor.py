@@ -202,11 +202,12 @@ class TestCommand:
         assert not any("\n" in f"{finding.value}{finding.mend}" for finding in findings)
 
     def test_a_torch_and_an_mlflow_that_do_not_load_are_findings_and_end_nothing(self) -> None:
-        program = "import sys; sys.modules.update(torch=None, mlflow=None); from medseg.doctor import examine; " \
-            "print([finding.name for finding in examine()])"  # fmt: skip
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert "'torch'" in done.stdout and "'memory'" in done.stdout and "'tracking store'" in done.stdout
+        program = "import sys; sys.modules.update(torch=None, mlflow=None); from medseg.cli.main import main; main()"
+        command = [sys.executable, "-c", program, "doctor", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+        assert done.returncode == 1 and not done.stderr
+        assert "does not load" in found["torch"]["value"] and {"memory", "tracking store"} <= set(found)
 
     @pytest.mark.parametrize(
         ("finding", "status"),

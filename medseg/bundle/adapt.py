@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medseg.colours import distinct_colours
 from medseg.errors import BundleError, OutputError
 from medseg.files import write_text
-from medseg.pictures.colours import distinct_colours
 from medseg.types import Colour, LabelClass
 
 _BLACK = (0, 0, 0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from medseg.bundle.trained import trained
-from medseg.bundle.weights import save_weights
 from medseg.errors import BundleError
+
+if TYPE_CHECKING:  # importing it takes a second, and every command would
+    import torch
 
 
 def load_published(network: torch.nn.Module, source: str) -> None:
@@ -42,6 +43,8 @@ def take_published(bundle: Path, source: str, target: Path | None = None) -> Pat
         BundleError: if the network has no published weights, or `source` cannot be had or does not fit.
         OutputError: if the file cannot be written.
     """
+    from medseg.bundle.weights import save_weights
+
     network = trained(str(bundle)).get_parsed_content("network_def")
     load_published(network, source)
     path = target or bundle / "models" / "model.pt"

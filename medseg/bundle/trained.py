@@ -11,7 +11,6 @@ from medseg.bundle.metadata import class_names
 from medseg.errors import BundleError
 from medseg.shipped import shipped
 
-
 _SINCE = ("label_reader", "folds", "postprocessing_steps")  # ids that the configs of earlier runs may lack
 
 

@@ -161,10 +161,10 @@ def _amount(label: LabelVolume) -> str:
 
 def _write_preview(image: Image, path: Path, label: Image | None = None) -> None:
     """Three planes of an image with the contours of its label; of a label map alone with its own."""
+    from medseg.colours import distinct_colours
     from medseg.images.describe import describe
     from medseg.images.show import as_label_map, brightness
     from medseg.pictures import Panel, contact_sheet, save
-    from medseg.pictures.colours import distinct_colours
 
     labels = describe(label or image).labels
     names = {each.value: each.name or str(each.value) for each in labels}

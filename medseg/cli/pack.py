@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from medseg.bundle.pack import pack as pack_bundle
 from medseg.bundle.run import find_bundle
 
 
@@ -24,6 +23,8 @@ def pack(
 
     Example: medseg pack hippocampus_mri_3d --checkpoint runs/hippo/models/model.pt -o hippo.zip
     """
+    from medseg.bundle.pack import pack as pack_bundle
+
     names = pack_bundle(find_bundle(bundle), output, checkpoint=checkpoint)
     typer.echo(f"{output}: {len(names)} files, {output.stat().st_size / 2**20:.1f} MiB")
     folder = Path(names[0]).parts[0]

@@ -152,7 +152,9 @@ def load_labelled(
         raise DatasetError(f"{dataset_dir}: no {fold} cases; a dataset sets them aside in a folder test/")
     cases = _few(cases, max_cases)
     if len(_check(cases, metadata, label_reader)) == len(cases):
-        _log.warning(f"{dataset_dir}: the labels of all {len(cases)} cases hold background only; does label_reader fit?")
+        _log.warning(
+            f"{dataset_dir}: the labels of all {len(cases)} cases hold background only; does label_reader fit?"
+        )
     return [_labelled(case if masked else replace(case, mask=None)) for case in cases]
 
 

@@ -105,7 +105,9 @@ class Tuner(Evaluator):
         """Keep what the choice needs of a segmented case."""
         compared: Compared = self.compared(entry, found)
         if not self._budget.has_room_for(compared.probabilities.nbytes):
-            raise MedsegError("there is no room for its probabilities beside the others'; give --max_cases or more --ram")
+            raise MedsegError(
+                "there is no room for its probabilities beside the others'; give --max_cases or more --ram"
+            )
         probabilities = np.moveaxis(compared.probabilities, -1, 0).astype(np.float16)
         self._seen.append(_Seen(probabilities, compared.label, compared.mask))
         return self.row(entry, found, stages)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from medseg.colours import distinct_colours
 from medseg.errors import ImageError, reason
 from medseg.files import write_text
 from medseg.types import Colour, LabelClass
@@ -82,8 +83,6 @@ class Palette:
     @classmethod
     def from_classes(cls, classes: Sequence[LabelClass]) -> Palette:
         """The colours of these classes and distinct ones for those without; 0 is black."""
-        from medseg.pictures.colours import distinct_colours  # brings matplotlib, which reading has no use for
-
         free = distinct_colours(each.value for each in classes)
         known = [PaletteEntry(each.value, each.name, each.colour or free[each.value]) for each in classes]
         background = [] if any(each.value == 0 for each in classes) else [PaletteEntry(0, "background", (0, 0, 0))]

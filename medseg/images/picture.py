@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.colours import distinct_colours
 from medseg.errors import ImageError
 from medseg.images.embedded_note import Note
 from medseg.images.geometry import Geometry
@@ -155,8 +156,6 @@ def deep_label(picture: Picture) -> Picture:
 
 def label_colours(classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
     """256 colours: those of the classes, distinct ones for other values, black for 0."""
-    from medseg.pictures.colours import distinct_colours  # brings matplotlib, which reading has no use for
-
     colours = distinct_colours(range(1, 256)) | {0: (0, 0, 0)}
     colours |= {each.value: each.colour for each in classes if each.colour is not None and each.value < 256}
     return np.array([colours[value] for value in range(256)], np.uint8)
