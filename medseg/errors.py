@@ -14,6 +14,7 @@ these sees that message on one line, never a traceback (`one_line_errors`).
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 
 
@@ -41,15 +42,18 @@ class OutputError(MedsegError):
     """An output directory that cannot be written, or a full disk."""
 
 
-def user_error_in(error: BaseException | None) -> MedsegError | None:
-    """The `MedsegError` that `error` is or was raised from, however deeply MONAI wrapped it."""
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """`error`, and what it was raised from, down to the first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, MedsegError):
-            return error
+        yield error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return None
+
+
+def user_error_in(error: BaseException | None) -> MedsegError | None:
+    """The `MedsegError` that `error` is or was raised from, however deeply MONAI wrapped it."""
+    return next((each for each in causes_of(error) if isinstance(each, MedsegError)), None)
 
 
 def on_one_line(text: str) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-from medseg.errors import ConfigError, reason
+from medseg.errors import ConfigError, causes_of, reason
 
 _BUILT = re.compile(r"Failed to instantiate component '([^']+)'")
 _APPLIED = re.compile(r"applying transform <([\w.]+)")
@@ -15,7 +14,7 @@ _REFUSALS = (TypeError, ValueError, AssertionError, ImportError, RuntimeError, I
 
 def component_error(error: BaseException) -> ConfigError | None:
     """The innermost component that could not be built or applied, and why; None for an error of another kind."""
-    chain = list(_chain(error))
+    chain = list(causes_of(error))
     found = None
     for each in chain:
         text = str(each)
@@ -28,11 +27,3 @@ def component_error(error: BaseException) -> ConfigError | None:
     if found is None or not isinstance(innermost, _REFUSALS) or _BUILT.search(why) or _APPLIED.search(why):
         return None
     return ConfigError(f"{found}: {why[:300]}; check the values that the config gives it")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        yield error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__

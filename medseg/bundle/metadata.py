@@ -98,8 +98,13 @@ def image_format(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def image_dims(metadata: Mapping[str, Any]) -> int | None:
-    """2 where the network takes pictures, 3 where it takes volumes; None where the metadata do not tell."""
+def image_dims(metadata: Mapping[str, Any], inferer: Any = None) -> int | None:
+    """2 where a bundle takes pictures, 3 where it takes volumes; None where the metadata do not tell.
+
+    An inferer that cuts slices takes volumes for a network of pictures.
+    """
+    if getattr(inferer, "cuts_slices", False):
+        return 3
     shape = image_format(metadata).get("spatial_shape")
     return None if shape is None else len(shape)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medseg.bundle.metadata import image_format
+from medseg.bundle.metadata import image_dims, image_format
 from medseg.data.datalist import Case
 from medseg.errors import DatasetError, user_error_in
 from medseg.images import Geometry, read_image
@@ -41,10 +41,10 @@ class Taken:
     def of(cls, metadata: Mapping[str, Any], inferer: Inferer | None, bundle_root: str | None) -> Taken:
         """What a bundle's metadata tell, and its inferer, which may cut slices."""
         takes = image_format(metadata)
-        by_slices = bool(getattr(inferer, "cuts_slices", False))
         layer = Path(bundle_root or "") / "configs" / f"{_VOLUMES}.yaml"
         names = tuple(takes["channel_def"].values())
-        dims = 3 if by_slices else len(takes["spatial_shape"])
+        dims = image_dims(metadata, inferer) or 3
+        by_slices = dims != image_dims(metadata)
         return cls(dims, takes["num_channels"], names, by_slices, bundle_root is not None and layer.is_file())
 
     def problem(self, dims: int, channels: int) -> str | None:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from medseg.errors import ConfigError, ImageError
 from medseg.images.image import Image
-from medseg.images.nifti import whole_numbers
 from medseg.images.palette import JPEG_TOLERANCE, MASK_TOLERANCE, labels_from_picture, mask_labels
 from medseg.images.palette_table import Palette, PaletteEntry
+from medseg.images.values import whole_numbers
 from medseg.types import LabelClass
 
 _EXPECTED = (

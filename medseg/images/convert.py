@@ -15,7 +15,8 @@ from medseg import __version__
 from medseg.errors import ConfigError, ImageError, OutputError
 from medseg.images.dicom import dicom_files
 from medseg.images.image import Image
-from medseg.images.palette import Palette, labels_from_picture, mask_labels
+from medseg.images.palette import labels_from_picture, mask_labels
+from medseg.images.palette_table import Palette
 from medseg.images.read import needs_grid, on_grid, read_geometry, read_image, read_label, split_series
 from medseg.images.write import HIGHEST_LABEL, write_dicom_seg, write_labels, write_volume
 from medseg.types import LabelClass

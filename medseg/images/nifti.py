@@ -20,10 +20,7 @@ from medseg.images.embedded_note import Note
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.nifti_header import LONGEST, Header, find_note, parse
-from medseg.images.nifti_write import write_nifti
-from medseg.images.values import count_rounded, float32, whole_numbers
-
-__all__ = ["is_nifti", "read_nifti", "read_nifti_geometry", "whole_numbers", "write_nifti"]
+from medseg.images.values import count_rounded, float32
 
 _SINGLE, _PAIR, _ANALYZE = "single", "pair", "ANALYZE 7.5"
 _MAGIC_1 = {b"n+1\0": _SINGLE, b"ni1\0": _PAIR}

@@ -15,15 +15,6 @@ from medseg.images.image import Image
 from medseg.images.palette_table import Palette, PaletteEntry
 from medseg.types import Colour
 
-__all__ = [
-    "Palette",
-    "PaletteEntry",
-    "discover_palette",
-    "labels_from_picture",
-    "mask_labels",
-    "picture_from_labels",
-]
-
 _MOST_OFF = 0.2  # of the pixels: a photograph is no label
 _FEWEST = 16  # pixels that an area of one colour must have
 MASK_TOLERANCE = 96.0  # between black and white lies no third class, and masks are noisy
@@ -115,22 +106,6 @@ def mask_labels(
         (PaletteEntry(black, names[black], (0, 0, 0)), PaletteEntry(white, names[white], (255, 255, 255)))
     )
     return labels_from_picture(replace(image, array=array), palette=palette, tolerance=tolerance)
-
-
-def picture_from_labels(labels: NDArray[Any], *, palette: Palette) -> NDArray[np.uint8]:
-    """A label map `(i, j, k)` in colours: uint8 `(i, j, k, 3)`.
-
-    Raises:
-        ValueError: if a value has no colour.
-    """
-    colours = {each.value: each.colour for each in palette.entries}
-    values, inverse = np.unique(labels, return_inverse=True)
-    missing = [int(value) for value in values if int(value) not in colours]
-    if missing:
-        raise ValueError(f"label {missing[0]} has no colour in the palette")
-    table = np.array([colours[int(value)] for value in values], np.uint8)
-    picture: NDArray[np.uint8] = table[inverse.reshape(labels.shape)]
-    return picture
 
 
 def _packed(image: Image) -> NDArray[np.int32]:

@@ -25,10 +25,7 @@ from medseg.images.picture import (
     with_transparency,
     without_alpha,
 )
-from medseg.images.raster_write import write_raster
 from medseg.images.tiff import read_tiff, read_tiff_grid
-
-__all__ = ["is_raster", "may_have_pages", "read_raster", "read_raster_geometry", "write_raster"]
 
 _STARTS = {
     b"\x89PNG\r\n\x1a\n": "PNG",

@@ -14,8 +14,8 @@ from medseg.errors import OutputError
 from medseg.images.dicom.seg_write import write_seg
 from medseg.images.geometry import Geometry
 from medseg.images.itk import write_itk
-from medseg.images.nifti import write_nifti
-from medseg.images.raster import write_raster
+from medseg.images.nifti_write import write_nifti
+from medseg.images.raster_write import write_raster
 from medseg.images.read import split_series
 from medseg.types import LabelClass
 
@@ -38,14 +38,7 @@ def write_labels(
     """
     if labels.shape != geometry.shape:
         raise ValueError(f"labels have shape {labels.shape}, the grid {geometry.shape}")
-    path, array = Path(path), _smallest_type(labels)
-    suffix = _suffix(path)
-    if suffix in _NIFTI:
-        write_nifti(path, array, geometry, classes=classes)
-    elif suffix in _ITK:
-        write_itk(path, array, geometry)
-    else:
-        write_raster(path, array, geometry, classes=classes)
+    _write(Path(path), _smallest_type(labels), geometry, classes)
 
 
 def write_dicom_seg(
@@ -90,14 +83,17 @@ def write_volume(path: str | os.PathLike[str], array: NDArray[Any], geometry: Ge
     Raises:
         OutputError: if the file cannot be written, or the format cannot hold it.
     """
-    path = Path(path)
+    _write(Path(path), array, geometry)
+
+
+def _write(path: Path, array: NDArray[Any], geometry: Geometry, classes: Sequence[LabelClass] = ()) -> None:
     suffix = _suffix(path)
     if suffix in _NIFTI:
-        write_nifti(path, array, geometry)
+        write_nifti(path, array, geometry, classes=classes)
     elif suffix in _ITK:
         write_itk(path, array, geometry)
     else:
-        write_raster(path, array, geometry)
+        write_raster(path, array, geometry, classes=classes)
 
 
 def _smallest_type(labels: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]:

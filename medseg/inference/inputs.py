@@ -66,7 +66,7 @@ def find_inputs(
     images = [each for one in paths for each in _images_at(one, alone=len(paths) == 1)]
     if output_dir is not None:
         images = [each for each in images if Path(each.path).resolve() != Path(output_dir).resolve()]
-    if _dimensions(metadata, inferer) == 2:
+    if image_dims(metadata, inferer) == 2:
         images = [page for each in images for page in _pages(each)]
     twins = find_twins(images)
     if twins is not None:
@@ -125,11 +125,6 @@ def _pages(image: FoundImage) -> list[FoundImage]:
         return [image]
 
 
-def _dimensions(metadata: Mapping[str, Any], inferer: Inferer | None) -> int | None:
-    """Of the images that a bundle takes; None where its metadata do not tell."""
-    return 3 if getattr(inferer, "cuts_slices", False) else image_dims(metadata)
-
-
 def check_input(
     image: MetaTensor, metadata: Mapping[str, Any], *, inferer: Inferer | None = None, whose: str = "this bundle"
 ) -> None:
@@ -144,7 +139,7 @@ def check_input(
     """
     takes = image_format(metadata)
     found, dims, path = len(image), image.ndim - 1, image.meta["filename_or_obj"]
-    expected, its_dims = takes["num_channels"], _dimensions(metadata, inferer)
+    expected, its_dims = takes["num_channels"], image_dims(metadata, inferer)
     if its_dims not in (None, dims):
         raise ImageError(f"{path}: has {dims} dimensions; {whose} takes images of {its_dims}")
     if not image.numel():

@@ -17,7 +17,7 @@ from scipy.ndimage import distance_transform_edt, label
 
 Segments = NDArray[np.integer[Any]]
 
-_THRESHOLDS = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
+THRESHOLDS = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
 
 
 class PartitionScore(NamedTuple):
@@ -122,7 +122,7 @@ def information_score(truth: Segments, proposal: Segments) -> PartitionScore:
 def best_over_thresholds(
     truths: Sequence[Segments],
     probabilities: Sequence[NDArray[np.floating[Any]]],
-    thresholds: Sequence[float] = _THRESHOLDS,
+    thresholds: Sequence[float] = THRESHOLDS,
     *,
     thin: bool = True,
 ) -> BestScores:

@@ -13,13 +13,13 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import label
 
 # Rows and columns to the neighbours of a pixel, in the order of the bits of a neighbourhood's number.
 _NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
 
-def warping_error(truth: NDArray[np.bool_], proposal: NDArray[np.bool_], *, reach: float | None = None) -> float:
+def warping_error(truth: NDArray[np.bool_], proposal: NDArray[np.bool_]) -> float:
     """The share of pixels in which the truth still differs from the proposal once warped to it.
 
     Zero where the two have the same topology and lie close enough to be bent into each other: a boundary
@@ -28,12 +28,11 @@ def warping_error(truth: NDArray[np.bool_], proposal: NDArray[np.bool_], *, reac
     Args:
         truth: True in the interior of cells, 2D.
         proposal: likewise, of the same shape.
-        reach: see `warped`.
 
     Raises:
         ValueError: if the shapes differ or are not 2D.
     """
-    return pixel_error(warped(truth, proposal, reach=reach), proposal)
+    return pixel_error(warped(truth, proposal), proposal)
 
 
 def pixel_error(truth: NDArray[np.bool_], proposal: NDArray[np.bool_]) -> float:
@@ -42,18 +41,17 @@ def pixel_error(truth: NDArray[np.bool_], proposal: NDArray[np.bool_]) -> float:
     return float((truth != proposal).mean()) if truth.size else float("nan")
 
 
-def warped(truth: NDArray[np.bool_], proposal: NDArray[np.bool_], *, reach: float | None = None) -> NDArray[np.bool_]:
+def warped(truth: NDArray[np.bool_], proposal: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The truth bent towards the proposal, pixel by pixel, without a change of its topology.
 
     Pixels in which the two differ are flipped one after the other, row by row at first, wherever the pixel
     is simple: then no cell and no boundary is joined, parted, made or lost (Bertrand and Malandain 1994).
-    It ends when no pixel that differs is simple; another order may end with a few pixels more or fewer.
+    It ends when no pixel that differs is simple; another order may end with a few pixels more or fewer. The paper's
+    geometric constraint, how far from the truth's border a pixel may be flipped, is left out.
 
     Args:
         truth: True in the interior of cells, 2D.
         proposal: likewise, of the same shape.
-        reach: pixels from the truth's own border between interior and boundary beyond which nothing is
-            flipped (the geometric constraint of the paper); without it nothing stops a warp.
 
     Raises:
         ValueError: if the shapes differ or are not 2D.
@@ -62,8 +60,6 @@ def warped(truth: NDArray[np.bool_], proposal: NDArray[np.bool_], *, reach: floa
     if truth.ndim != 2:
         raise ValueError(f"warping is of 2D masks, not of {truth.shape}")
     free = truth != proposal
-    if reach is not None:
-        free &= _depth(truth) <= reach
     # A frame of boundary saves asking at every pixel whether it is at the edge; lists are faster than arrays here.
     width = truth.shape[1] + 2
     current = bytearray(np.pad(truth, 1).astype(np.uint8).tobytes())
@@ -112,14 +108,6 @@ def _is_simple(number: int) -> bool:
     touching = {int(components[place]) for place in ((0, 1), (1, 0), (1, 2), (2, 1))} - {0}
     _, boundaries = label(boundary, structure=np.ones((3, 3)))
     return len(touching) == 1 and boundaries == 1
-
-
-def _depth(truth: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Pixels to the nearest pixel of the other kind within the image; infinite where there is none."""
-    if truth.all() or not truth.any():
-        return np.full(truth.shape, np.inf)
-    depth: NDArray[np.float64] = np.where(truth, distance_transform_edt(truth), distance_transform_edt(~truth))
-    return depth
 
 
 def _same_shape(truth: NDArray[np.bool_], proposal: NDArray[np.bool_]) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from medseg.errors import ConfigError
+from medseg.networks.sizes import check_smallest
 
 _EPSILON = 1e-4  # of the batch normalisation there
 
@@ -53,10 +54,7 @@ class CarvanaUNet(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (N, out, H, W) of an image (N, in, H, W)."""
-        height, width = image.shape[-2:]
-        smallest = 2 ** len(self.down)
-        if min(height, width) < smallest:
-            raise ConfigError(f"image of {height} x {width}: pad it to {smallest} pixels a side or more")
+        check_smallest(image, 2 ** len(self.down))
         skips: list[torch.Tensor] = []
         maps = image
         for convs in self.down:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from medseg.errors import ConfigError
+from medseg.networks.sizes import check_smallest
 
 
 class PaddedUNet(nn.Module):
@@ -69,10 +70,7 @@ class PaddedUNet(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (N, out, H, W) of an image (N, in, H, W)."""
-        smallest = 2 ** (len(self.down) - 1)
-        if min(image.shape[-2:]) < smallest:
-            height, width = image.shape[-2:]
-            raise ConfigError(f"image of {height} x {width}: pad it to {smallest} pixels a side or more")
+        check_smallest(image, 2 ** (len(self.down) - 1))
         skips: list[torch.Tensor] = []
         maps = image
         for level, convs in enumerate(self.down):

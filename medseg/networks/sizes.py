@@ -7,6 +7,17 @@ import torch
 from medseg.errors import ConfigError
 
 
+def check_smallest(image: torch.Tensor, smallest: int) -> None:
+    """That no side of `image` (N, C, H, W) is shorter than `smallest`, the pixels of which poolings leave one.
+
+    Raises:
+        ConfigError: if one is.
+    """
+    height, width = image.shape[-2:]
+    if min(height, width) < smallest:
+        raise ConfigError(f"image of {height} x {width}: pad it to {smallest} pixels a side or more")
+
+
 def check_multiple(image: torch.Tensor, factor: int) -> None:
     """That both sides of `image` (N, C, H, W) are multiples of `factor`.
 

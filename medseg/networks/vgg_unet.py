@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from medseg.errors import BundleError, ConfigError
 from medseg.networks.published import fetch_state, load_state, read_state
+from medseg.networks.sizes import check_smallest
 
 _IMAGENET = "https://download.pytorch.org/models/vgg16-397923af.pth"
 _EXPECTED = "give vgg16-397923af.pth, or 'imagenet' to fetch it"
@@ -53,9 +54,7 @@ class VGG16UNet(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (N, out, H, W) of an image (N, in, H, W)."""
-        height, width = image.shape[-2:]
-        if min(height, width) < _SMALLEST:
-            raise ConfigError(f"image of {height} x {width}: pad it to {_SMALLEST} pixels a side or more")
+        check_smallest(image, _SMALLEST)
         skips: list[torch.Tensor] = []
         maps = image
         for layer in self.features:

@@ -15,7 +15,9 @@ import SimpleITK as sitk
 
 from medseg.errors import ImageError, OutputError
 from medseg.images import Geometry, find_images, read_geometry, read_image, write_labels, write_volume
-from medseg.images.nifti import read_nifti, whole_numbers, write_nifti
+from medseg.images.nifti import read_nifti
+from medseg.images.nifti_write import write_nifti
+from medseg.images.values import whole_numbers
 from medseg.types import CodedTerm, LabelClass
 
 AFFINE = np.array([[0.0, -1.5, 0.0, 10.0], [2.0, 0.0, 0.1, -7.0], [0.0, 0.05, 3.0, 40.0], [0, 0, 0, 1]])

@@ -20,7 +20,8 @@ from PIL import ImageOps, PngImagePlugin
 
 from medseg.errors import ImageError, OutputError
 from medseg.images import Geometry, read_geometry, read_image, write_labels, write_volume
-from medseg.images.raster import is_raster, read_raster, write_raster
+from medseg.images.raster import is_raster, read_raster
+from medseg.images.raster_write import write_raster
 from medseg.types import LabelClass
 
 RNG = np.random.default_rng(0)

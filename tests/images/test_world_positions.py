@@ -18,7 +18,8 @@ from scipy.spatial.transform import Rotation
 
 from medseg.images.geometry import Geometry
 from medseg.images.itk import read_itk, read_itk_geometry, write_itk
-from medseg.images.nifti import read_nifti, read_nifti_geometry, write_nifti
+from medseg.images.nifti import read_nifti, read_nifti_geometry
+from medseg.images.nifti_write import write_nifti
 
 LPS = np.diag([-1.0, -1.0, 1.0])
 AXIS_ORDERS = [

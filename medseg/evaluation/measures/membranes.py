@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from medseg.errors import ConfigError
 from medseg.evaluation.measures.measure import Compared, Measure, number
 from medseg.metrics import best_over_thresholds, pixel_error, segments, warping_error
-
-_THRESHOLDS = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
+from medseg.metrics.partition import THRESHOLDS
 
 
 class MembraneMeasures(Measure):
@@ -45,7 +44,7 @@ class MembraneMeasures(Measure):
         """`v_rand`, `v_info`, `warping_error`, `pixel_error` and the `settings` that give them."""
         if not self._cells:
             return {"slices": 0}
-        best = best_over_thresholds([segments(cells) for cells in self._cells], self._probabilities, _THRESHOLDS)
+        best = best_over_thresholds([segments(cells) for cells in self._cells], self._probabilities)
         warping, warping_at = self._lowest(warping_error)
         pixels, pixels_at = self._lowest(pixel_error)
         return {
@@ -66,7 +65,7 @@ class MembraneMeasures(Measure):
         """The lowest mean over slices of an error, and its threshold."""
         means = [
             float(np.mean([error(cells, p >= t) for cells, p in zip(self._cells, self._probabilities, strict=True)]))
-            for t in _THRESHOLDS
+            for t in THRESHOLDS
         ]
         lowest = int(np.argmin(means))
-        return means[lowest], _THRESHOLDS[lowest]
+        return means[lowest], THRESHOLDS[lowest]

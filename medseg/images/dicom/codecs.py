@@ -11,7 +11,13 @@ from functools import cache
 
 from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import Decoder
-from pydicom.uid import UID
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 _SYNTAX = "1.2.840.10008.1.2."
 _OURS = "medseg"  # `jpeg`
@@ -45,8 +51,7 @@ CODECS = (
     Codec("JPEG 2000", _syntaxes("4.90", "4.91"), "pylibjpeg", "pylibjpeg[openjpeg]"),
     Codec("HTJ2K", _syntaxes("4.201", "4.202", "4.203"), "pylibjpeg", "pylibjpeg[openjpeg]"),
 )
-NATIVE = ("1.2.840.10008.1.2", *_syntaxes("1", "2"))
-DEFLATED = _SYNTAX + "1.99"
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 
 
 def decoder_for(syntax: str) -> tuple[Decoder, str]:
@@ -55,7 +60,7 @@ def decoder_for(syntax: str) -> tuple[Decoder, str]:
     Raises:
         LookupError: saying, for an error, which encoding cannot be decoded and what to install.
     """
-    if syntax in NATIVE or syntax == DEFLATED:
+    if syntax in (*NATIVE, DeflatedExplicitVRLittleEndian):
         return _decoder(syntax), ""
     codec = next((each for each in CODECS if syntax in each.syntaxes), None)
     if codec is None:

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pydicom
 from pydicom.filereader import read_partial
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from medseg.errors import ImageError
 from medseg.images.dicom.sop_class import SEGMENTATION, STORAGE, STRUCTURE_SET
@@ -136,12 +141,13 @@ def _header(file: Path, dataset: pydicom.FileDataset, *, pixels_at: int | None) 
     image_type = values.texts("ImageType")
     signed = values.whole("PixelRepresentation") == 1
     kind = _kind(sop_class, image_type, has_rows=values.has("Rows"))
+    deflated = syntax == DeflatedExplicitVRLittleEndian
     header = Header(
         file=file,
         values=values,
         kind=kind,
         transfer_syntax=syntax,
-        pixels_at=None if dataset.file_meta.get("TransferSyntaxUID") == "1.2.840.10008.1.2.1.99" else pixels_at,
+        pixels_at=None if deflated else pixels_at,
         little_endian=bool(little_endian),
         implicit=bool(implicit),
         sop_class=sop_class,
@@ -164,7 +170,7 @@ def _header(file: Path, dataset: pydicom.FileDataset, *, pixels_at: int | None) 
         padding=_padding(values, signed=signed),
     )
     if header.is_scan:
-        _check_image(header, has_pixels=pixels_at is not None or header.transfer_syntax.endswith(".1.99"))
+        _check_image(header, has_pixels=pixels_at is not None or deflated)
     return header
 
 

@@ -11,6 +11,7 @@ from monai.inferers import Inferer
 from torch import nn
 
 from medseg.errors import ConfigError
+from medseg.inference.ensemble import log_mean_probabilities
 from medseg.inference.network_wrapper import NetworkWrapper
 from medseg.inference.windows.inferer_wrapper import InfererWrapper
 from medseg.inference.windows.pieces import Piece, pieces_of
@@ -72,11 +73,11 @@ class _Copies(NetworkWrapper):
 
     def forward(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Logarithms of the mean probabilities."""
-        total: torch.Tensor | float = 0.0
+        return log_mean_probabilities(self._logits(image, *args, **kwargs))
+
+    def _logits(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> Iterator[torch.Tensor]:
+        """Those of each copy, turned back."""
         for flips, transposed in self._ways:
             seen = image.transpose(2, 3) if transposed else image
-            logits = self.inner(seen.flip(flips).contiguous(), *args, **kwargs)
-            probabilities = logits.float().softmax(dim=1).flip(flips)
-            total = total + (probabilities.transpose(2, 3) if transposed else probabilities)
-        mean = torch.as_tensor(total) / len(self._ways)
-        return mean.clamp_min(torch.finfo(torch.float32).tiny).log()
+            logits = self.inner(seen.flip(flips).contiguous(), *args, **kwargs).flip(flips)
+            yield logits.transpose(2, 3) if transposed else logits
