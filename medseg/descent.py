@@ -33,7 +33,7 @@ class Descent:
         gradient_clip: float | None,
     ) -> None:
         self._optimizer = optimizer
-        self._loss = loss.to(device)
+        self._loss = loss.to(device) if isinstance(loss, torch.nn.Module) else loss
         self._heads_loss = DeepSupervisionLoss(self._loss)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
         self._gradient_clip = gradient_clip

@@ -16,7 +16,8 @@ _FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16
 def pick_device() -> torch.device:
     """This process's GPU (by `LOCAL_RANK` under torchrun) where there is one, else the CPU."""
     if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        several = torch.cuda.device_count() > 1  # a launcher may show each process its own alone
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) if several else 0)
     return torch.device("cpu")
 
 
@@ -46,7 +47,7 @@ def pick_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
 
     `auto` takes bf16 where the hardware computes in it (CUDA from compute capability 8.0; CPUs with
     AVX512-BF16 or AMX), fp16 on older CUDA GPUs, else fp32: elsewhere bf16 is emulated and slower. `fp32` by name
-    is that in full: it switches off TF32 for this process, in which CUDA convolutions have 10 bits of 23.
+    is that in full: it switches off TF32 for this process, in which CUDA multiplies 10 bits of 23.
 
     Raises:
         ConfigError: if `wanted` is none of auto, fp32, bf16, fp16, or is fp16 on a CPU.
@@ -58,7 +59,7 @@ def pick_precision(device: torch.device, wanted: str = "auto") -> torch.dtype:
     if wanted not in _FORMATS or (wanted == "fp16" and device.type == "cpu"):
         raise ConfigError(f"precision '{wanted}' on {device.type}: use auto, fp32, bf16, or fp16 on CUDA")
     if wanted == "fp32" and device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return _FORMATS[wanted]
 
 

@@ -19,6 +19,13 @@ class Weighted(_Loss):
         return torch.mean(logits * self.weight[None, :, None, None])
 
 
+def test_a_function_may_be_the_loss() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    given = {"device": torch.device("cpu"), "precision": torch.float32, "gradient_clip": None}
+    descent = Descent(optimizer, lambda logits, label: logits.mean() + label.mean(), **given)  # type: ignore[arg-type]
+    assert descent.loss(torch.ones(1, 2, 4, 4), torch.ones(1, 1, 4, 4)) == 2
+
+
 def test_weights_of_classes_are_moved_to_the_networks_device() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
     device = torch.device("meta")

@@ -47,6 +47,9 @@ def test_cuda_without_a_number_is_the_gpu_of_this_process(two_gpus: None, monkey
     assert check_device("cuda") == torch.device("cuda", 0) and check_device("cuda:1") == torch.device("cuda", 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert check_device("cuda") == torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # as a launcher shows each process its own alone
+    assert check_device("cuda") == torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for absent, rank in (("cuda:2", "0"), ("cuda", "2")):
         monkeypatch.setenv("LOCAL_RANK", rank)
         with pytest.raises(ConfigError, match=r"there are 2 GPUs, counted from 0"):

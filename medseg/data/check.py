@@ -74,6 +74,10 @@ def _problem(
         if unlike is not None:
             return unlike
         label = read_label_parts([case.label, *case.more_labels], grid=grid, coding=coding)
+        if kind is not None and kind.takes_pixel_sizes():
+            own = read_geometry(case.label)
+            if not own.agrees_with(grid):
+                return f"{case.label}: tells another size of its pixels than its image does: {own.difference(grid)}"
         observed = None if case.observer is None else read_label(case.observer, grid=grid, coding=coding)
         if case.mask is not None:
             read_label(case.mask, grid=grid, coding=LabelCoding("white"))

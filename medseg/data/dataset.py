@@ -45,7 +45,8 @@ class Split:
     def trained_on(self, training: Sequence[Any] | None, validation: Sequence[Any] | None) -> Split:
         """The split of these entries, where datasets were given others than this one's; None for datasets without."""
         given = [entries if entries is None else list(entries) for entries in (training, validation)]
-        if all(each in (None, own) for each, own in zip(given, (self.training, self.validation), strict=True)):
+        own = (self.training, self.validation)
+        if all(each is None or _images(each) == _images(mine) for each, mine in zip(given, own, strict=True)):
             return self
         sides = [
             own if each is None else each for each, own in zip(given, (self.training, self.validation), strict=True)
@@ -217,6 +218,11 @@ def _label_paths(case: Case) -> str | list[str]:
 
 def _labels(case: Case) -> list[Path]:
     return [each for each in (case.label, *case.more_labels) if each is not None]
+
+
+def _images(entries: Sequence[Any]) -> list[str]:
+    """What tells lists of entries apart, in whatever order."""
+    return sorted(str(each["image"]) if isinstance(each, Mapping) and "image" in each else "" for each in entries)
 
 
 def _paths(paths: Sequence[Path]) -> str | list[str]:

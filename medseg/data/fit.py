@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from medseg.bundle.metadata import image_dims, image_format
 from medseg.data.datalist import Case
-from medseg.errors import DatasetError, user_error_in
+from medseg.errors import DatasetError
 from medseg.images import Geometry, read_image
 
 if TYPE_CHECKING:  # importing MONAI takes seconds
@@ -70,38 +70,46 @@ def _counted(channels: int) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """What every image of a dataset is to be, as the bundle's reader gives it.
+    """What every image of a dataset is to be.
 
     Attributes:
         dims: 2 for pictures, 3 for volumes.
-        channels: of pictures, which are small; a volume's are not looked at, since it would have to be read whole.
-        preprocessing: of the bundle, which begins with the reader.
+        channels: in the first file of the first case, where that is a picture; volumes' are not looked at, since each
+            would have to be read whole.
+        taken: what the bundle takes.
+        preprocessing: of the bundle, which may give pictures of several kinds as many channels.
     """
 
     dims: int
     channels: int
+    taken: Taken
     preprocessing: Compose = field(repr=False, compare=False)
 
-    @classmethod
-    def of(cls, image: Any, preprocessing: Compose) -> Kind:
-        """That of an image `(C, i, j)` or `(C, i, j, k)` which the reader gave."""
-        return cls(image.ndim - 1, len(image), preprocessing)
+    def takes_pixel_sizes(self) -> bool:
+        """Whether pictures are resampled by the size of their pixels, which their labels' files must tell then too."""
+        from monai.transforms import Spacingd
+
+        return self.dims == 2 and any(isinstance(each, Spacingd) for each in self.preprocessing.flatten().transforms)
 
     def problem(self, case: Case, grid: Geometry) -> str | None:
-        """In what a case's image, which lies on `grid`, differs from the others, and what to do; else None."""
+        """In what a case's image, which lies on `grid`, differs from the others, and what to do; else None.
+
+        Raises:
+            ImageError: if it cannot be read.
+        """
         path = case.images[0]
         dims = self._dims(path, grid)
         if dims != self.dims:
             return f"{path}: has {dims} dimensions, and other cases have {self.dims}; leave it out"
-        if dims == 2:
-            try:
-                channels = len(_loaded(case, self.preprocessing))
-            except Exception as error:
-                told = user_error_in(error)  # what else is wrong shows in the training
-                return None if told is None else str(told)
-            if channels != self.channels:
-                return f"{path}: has {_counted(channels)}, and other cases have {self.channels}; convert it"
-        return None
+        if dims == 3 or (channels := channels_in(path)) == self.channels:
+            return None
+        try:
+            ready = self.preprocessing({"image": _image_paths(case)})["image"]
+        except Exception:
+            ready = None
+        if ready is not None and len(ready) == self.taken.channels:
+            return None
+        return f"{path}: has {_counted(channels)}, and other cases have {self.channels}; convert it"
 
     def _dims(self, path: Path, grid: Geometry) -> int:
         slices = grid.shape[2]
@@ -111,9 +119,19 @@ class Kind:
         return read_image(path).spatial_dims if self.dims == 3 and slices == 1 else self.dims
 
 
-def _loaded(case: Case, preprocessing: Compose) -> Any:
+def channels_in(path: Path) -> int:
+    """How many an image's file holds.
+
+    Raises:
+        ImageError: if it cannot be read.
+    """
+    array = read_image(path).array
+    return 1 if array.ndim == 3 else int(array.shape[3])
+
+
+def _image_paths(case: Case) -> str | list[str]:
     paths = [str(path) for path in case.images]
-    return preprocessing({"image": paths if len(paths) > 1 else paths[0]}, end=1)["image"]
+    return paths if len(paths) > 1 else paths[0]
 
 
 def check_fit(case: Case, preprocessing: Compose, taken: Taken) -> Kind | None:
@@ -126,10 +144,11 @@ def check_fit(case: Case, preprocessing: Compose, taken: Taken) -> Kind | None:
         DatasetError: naming the file, what it has, what the bundle takes and what to do.
     """
     try:
-        image = _loaded(case, preprocessing)
+        image = preprocessing({"image": _image_paths(case)}, end=1)["image"]
+        dims = image.ndim - 1
+        kind = Kind(dims, channels_in(case.images[0]) if dims == 2 else 0, taken, preprocessing)
     except Exception:
         return None
-    kind = Kind.of(image, preprocessing)
     try:
         ready = preprocessing({"image": image}, start=1)["image"]
     except Exception:  # of a volume where a picture belongs, say

@@ -39,6 +39,7 @@ def record(
             "bundle": str(metadata["name"]),
             "bundle_version": str(metadata["version"]),
             "medseg_version": __version__,
+            "length_unit": str(summary["length_unit"]),
             "kind": "evaluation",
             **tags,
         },

@@ -46,8 +46,8 @@ class _Seen:
         return labels if self.mask is None else np.where(self.mask, labels, 0)
 
     def confidence(self, decision: Decision, classes: Any) -> float | None:
-        """The mean probability of what a decision draws; None where that is nothing."""
-        labels = self.decided(decision, classes)
+        """The mean probability of what a decision draws, small components too, as of a prediction; None without any."""
+        labels = decision.labels(self.probabilities.astype(np.float32), classes)
         chosen = np.take_along_axis(self.probabilities, labels[None].astype(np.intp), axis=0)[0][labels > 0]
         return float(chosen.mean(dtype=np.float64)) if chosen.size else None
 

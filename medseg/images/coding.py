@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import ConfigError, ImageError
 from medseg.images.image import Image
-from medseg.images.palette import JPEG_TOLERANCE, MASK_TOLERANCE, labels_from_picture, mask_labels
+from medseg.images.palette import JPEG_TOLERANCE, MASK_TOLERANCE, check_opaque, labels_from_picture, mask_labels
 from medseg.images.palette_table import Palette, PaletteEntry
 from medseg.images.values import whole_numbers
 from medseg.types import LabelClass
@@ -76,6 +76,7 @@ class LabelCoding:
             ImageError: naming the file and what in it is no label of this coding.
         """
         if self.kind == "values":
+            check_opaque(image)
             values = whole_numbers(image.array, image.path)
             if self.take is None:
                 return replace(image, array=values)

@@ -34,7 +34,7 @@ class Image:
         spatial_dims: 2 for a picture, else 3.
         classes: of a label map, where the file names them (SEG, RTSTRUCT, a sidecar).
         rounded: voxels that the file holds in more digits than float32 has.
-        hidden: transparent pixels of a picture that have a colour: in a label the transparency may be the drawing.
+        hidden: transparent pixels of a picture that have a visible one's colour: in a label they may be the drawing.
         warnings: what a user should know and what does not make the voxels wrong.
     """
 

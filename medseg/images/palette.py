@@ -15,6 +15,7 @@ from medseg.images.image import Image
 from medseg.images.palette_table import Palette, PaletteEntry
 from medseg.types import Colour
 
+_BRIGHT = 128  # class values are small
 _MOST_OFF = 0.2  # of the pixels: a photograph is no label
 _FEWEST = 16  # pixels that an area of one colour must have
 MASK_TOLERANCE = 96.0  # between black and white lies no third class, and masks are noisy
@@ -62,11 +63,7 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     Raises:
         ImageError: naming a colour that fills an area, or is one of many, and how many pixels have it.
     """
-    if image.hidden:
-        raise ImageError(
-            f"{image.path}: {image.hidden} of its pixels are transparent and yet have a colour: is the drawing in the "
-            "transparency? save it in opaque colours"
-        )
+    check_opaque(image)
     packed = _packed(image)
     colours, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
     rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=-1).astype(np.float64)
@@ -75,13 +72,26 @@ def labels_from_picture(image: Image, *, palette: Palette, tolerance: float = 0.
     off = distance > max(tolerance, 0)
     if off.any():
         _check_off(image, packed, colours[off], counts[off])
-    if len(set(nearest.tolist())) == 1 and len(colours) > 1:
+    if len(set(nearest.tolist())) == 1 and len(colours) > 1 and rgb.max() < _BRIGHT:
         _check_one_class(image, packed, colours, counts)
     warnings = _report(counts, off, distance, rgb)
     values = np.array([each.value for each in palette.entries])
     values = values.astype(np.uint8 if values.min() >= 0 and values.max() <= 255 else np.int32)
     labels = values[nearest][inverse.reshape(packed.shape)]
     return replace(image, array=labels, classes=palette.classes, warnings=(*image.warnings, *warnings))
+
+
+def check_opaque(image: Image) -> None:
+    """Refuse a label whose transparency tells more than its colours do.
+
+    Raises:
+        ImageError: naming the file.
+    """
+    if image.hidden:
+        raise ImageError(
+            f"{image.path}: {image.hidden} of its pixels are transparent and have the colour of visible ones: is the "
+            "drawing in the transparency? save it in opaque colours"
+        )
 
 
 def mask_labels(

@@ -39,7 +39,7 @@ class Picture:
         is_stack: whether pages are slices of a volume.
         note: what medseg wrote into it.
         is_label: whether the pixels are label values, whose names are in the note.
-        hidden: transparent pixels that have a colour.
+        hidden: transparent pixels that have the colour of visible ones.
         warnings: odd, and read all the same.
     """
 
@@ -109,15 +109,27 @@ def without_alpha(picture: Picture) -> Picture:
     alpha = picture.pixels[..., -1]
     full = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
     pixels = picture.pixels[..., :-1]
-    picture = with_transparency(picture, alpha < full, (alpha == 0) & pixels.any(axis=-1))
+    picture = with_transparency(picture, alpha < full, alpha == 0, pixels)
     return replace(picture, pixels=pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def with_transparency(picture: Picture, clear: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> Picture:
-    """With a warning for pixels that are not opaque, and the number of those that are hidden and yet not black."""
+def with_transparency(
+    picture: Picture, clear: NDArray[np.bool_], hidden: NDArray[np.bool_], colours: NDArray[Any]
+) -> Picture:
+    """With a warning for pixels that are not opaque, and the number of those that are hidden among their like.
+
+    Args:
+        clear: which are not opaque, `(page, row, column)`.
+        hidden: which are not there at all.
+        colours: `(page, row, column, channel)`.
+    """
     count = int(clear.sum())
-    told = (f"{count} pixels are transparent; their colour was taken as stored",) if count else ()
-    return replace(picture, hidden=int(hidden.sum()), warnings=(*picture.warnings, *told))
+    if not count:
+        return picture
+    packed = np.unique(colours.reshape(-1, colours.shape[-1]), axis=0, return_inverse=True)[1].reshape(hidden.shape)
+    among = np.isin(packed, packed[~hidden]) if not hidden.all() else hidden
+    told = f"{count} pixels are transparent; their colour was taken as stored"
+    return replace(picture, hidden=int((hidden & among).sum()), warnings=(*picture.warnings, told))
 
 
 def through_palette(picture: Picture, palette: NDArray[Any], path: Path) -> Picture:

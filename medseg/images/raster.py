@@ -161,9 +161,9 @@ def _palette_picture(image: Any, picture: Picture, path: Path) -> Picture:
         alpha[: len(clear)] = np.frombuffer(clear, np.uint8)
     elif isinstance(clear, int):
         alpha[clear] = 0
-    coloured = np.zeros(256, bool)
-    coloured[: len(palette)] = palette.any(axis=1)
-    picture = with_transparency(picture, alpha[indices] < 255, ((alpha == 0) & coloured)[indices])
+    shown = np.zeros((256, 3), np.uint8)
+    shown[: len(palette)] = palette
+    picture = with_transparency(picture, alpha[indices] < 255, alpha[indices] == 0, shown[indices])
     return through_palette(replace(picture, pixels=indices), palette, path)
 
 

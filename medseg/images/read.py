@@ -126,15 +126,16 @@ def read_label(
 def on_grid(label: Image, grid: Geometry) -> Image:
     """A label on the grid of its image.
 
-    It may have other axes, where another tool stored it so. A picture whose file tells no place but a resolution at
-    most, which mask and image seldom share, lies on any picture of as many pixels.
+    It may have other axes, where another tool stored it so. Of pictures that tell no place but a resolution at most,
+    which mask and image seldom share, only the pixels count.
 
     Raises:
         ImageError: if it lies elsewhere.
     """
     if label.geometry.agrees_with(grid):
         return label
-    if label.spatial_dims == 2 and label.geometry.has_no_place and label.geometry.shape == grid.shape:
+    are_pictures = label.spatial_dims == 2 and label.geometry.has_no_place and grid.has_no_place
+    if are_pictures and label.geometry.shape == grid.shape:
         return replace(label, geometry=grid)
     turned = reordered(label.array, label.geometry, grid)
     if turned is None:

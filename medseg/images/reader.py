@@ -22,8 +22,8 @@ class Reader(ImageReader):
 
     Several paths are the channels of one image (MRI sequences); a DICOM SEG or RT structure set followed by
     the image it belongs to is a label on that image's grid. MONAI silently tries its other readers when
-    `read` raises, so `read` only takes the paths down and `get_data` reads. The array is `(i, j, k)`, of a
-    picture `(i, j)`, each with a last axis of channels where there are any. The metadata hold the affine
+    `read` raises, so `read` only takes the paths down and `get_data` reads. The array is `(i, j, k)`, with a
+    last axis of channels where there are any, of a picture `(i, j, channel)`. The metadata hold the affine
     (index -> RAS+ mm), the format, the modality where the file tells it, what the user should be warned of,
     and nothing that names a patient. A picture's affine is that of its plane, where the plane is an axial one, else
     its pixels' sizes alone; `volume_affine` holds its place in the world.
@@ -61,9 +61,10 @@ class Reader(ImageReader):
             )
         if self._rgb and array.ndim == 3:
             array = np.repeat(array[..., None], 3, axis=3)
-        channels = array.ndim == 4
-        if image.spatial_dims == 2:
-            array, affine = array[:, :, 0], _within_the_plane(affine)
+        if image.spatial_dims == 2:  # with an axis of channels always: batches are of one kind
+            array = (array if array.ndim == 4 else array[..., None])[:, :, 0]
+            affine = _within_the_plane(affine)
+        channels = array.ndim > image.spatial_dims
         array = np.ascontiguousarray(array)  # as MONAI would, but after making it wider
         return array, {
             "affine": affine,

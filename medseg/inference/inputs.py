@@ -37,7 +37,7 @@ def find_inputs(
     output_dir: str | None = None,
     inferer: Inferer | None = None,
 ) -> list[Entry]:
-    """The entries `{"image": path, "case": name}` of every scan at `path`; see `images.find_images`.
+    """The entries `{"image": path, "case": name}` of every scan at `path` but masks; see `images.find_images`.
 
     What should be a scan and is none has its entry too (a file so named, a folder without slices beside series,
     and of several paths one that leads to no scan): reading it tells what is wrong, and the others go on.
@@ -83,20 +83,27 @@ def named_entries(entries: Sequence[Mapping[str, Any]], needed: Sequence[str]) -
     """The entries of a dataset in the order of their cases; one without a `case` has its image's name.
 
     Raises:
-        ConfigError: if one lacks a key that is needed.
+        ConfigError: if one lacks a path that is needed, or two have one name.
     """
     for entry in entries:
-        missing = [key for key in needed if key not in entry]
+        missing = [key for key in needed if not entry.get(key)]
         if missing:
             raise ConfigError(
                 f"dataset::data: an entry has {', '.join(map(str, entry)) or 'nothing'}, and no '{missing[0]}': "
                 f"expected {' and '.join(needed)}, each a path, and the case's name where it is not the file's"
             )
-    return sorted(({"case": _name_of(entry["image"]), **entry} for entry in entries), key=lambda entry: entry["case"])
+    named = [{**entry, "case": str(entry.get("case", _name_of(entry["image"])))} for entry in entries]
+    twins = find_twins(FoundImage(entry["case"], str(entry["image"])) for entry in named)
+    if twins is not None:
+        raise ConfigError(
+            f"dataset::data: {' and '.join(each.path for each in twins)} would give one result, '{twins[0].name}'; "
+            "give each entry a 'case' of its own"
+        )
+    return sorted(named, key=lambda entry: entry["case"])
 
 
-def _name_of(image: str | Sequence[str]) -> str:
-    return case_name(Path(image if isinstance(image, str) else image[0]))
+def _name_of(image: str | os.PathLike[str] | Sequence[str]) -> str:
+    return case_name(Path(image if isinstance(image, str | os.PathLike) else image[0]))
 
 
 def _images_at(path: str, *, alone: bool) -> list[FoundImage]:
@@ -114,7 +121,11 @@ def _without_masks(found: list[FoundImage], path: str) -> list[FoundImage]:
     names = {each.name for each in found}
     kept = [each for each in found if image_of_mask(each.name) not in names]
     if len(kept) < len(found):
-        _log.info(f"{path}: {len(found) - len(kept)} masks that lie beside their images are left out")
+        first = next(each for each in found if each not in kept)
+        _log.warning(
+            f"{first.path}: is left out as the mask of the image beside it, and so are {len(found) - len(kept) - 1} "
+            "others; name it by itself to segment it"
+        )
     return kept
 
 

@@ -9,16 +9,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
-from monai.transforms import Compose, LoadImaged
+from monai.transforms import Compose, LoadImaged, Spacingd
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from medseg.data import Case, check_cases, find_cases
-from medseg.data.fit import Kind
+from medseg.data.fit import Kind, Taken
 from medseg.errors import DatasetError
 from medseg.images.reader import Reader
 
 CLASSES = {1: "liver", 2: "spleen"}
+TAKEN = Taken(2, 3, ("red", "green", "blue"), by_slices=False, has_layer=False)
 LOAD = Compose([LoadImaged(keys="image", reader=Reader, ensure_channel_first=True)])
 
 
@@ -150,7 +151,7 @@ def test_a_picture_among_volumes_and_a_volume_among_pictures_are_named(tmp_path:
             DatasetError,
             match=rf"images/{wrong}\.tif: has {others} dimensions, and other cases have {dims}; leave it out$",
         ):
-            check_cases(cases, class_names=CLASSES, kind=Kind(dims, 1, LOAD))
+            check_cases(cases, class_names=CLASSES, kind=Kind(dims, 1, TAKEN, LOAD))
 
 
 def test_a_grey_picture_among_coloured_ones_is_named_unless_the_reader_makes_it_one(tmp_path: Path) -> None:
@@ -161,19 +162,32 @@ def test_a_grey_picture_among_coloured_ones_is_named_unless_the_reader_makes_it_
     cases = find_cases(tmp_path)
 
     with pytest.raises(DatasetError, match=r"images/b\.png: has 1 channel, and other cases have 3; convert it$"):
-        check_cases(cases, class_names=CLASSES, kind=Kind(2, 3, LOAD))
+        check_cases(cases, class_names=CLASSES, kind=Kind(2, 3, TAKEN, LOAD))
     as_rgb = Compose([LoadImaged(keys="image", reader=Reader(rgb=True), ensure_channel_first=True)])
-    check_cases(cases, class_names=CLASSES, kind=Kind(2, 3, as_rgb))
+    check_cases(cases, class_names=CLASSES, kind=Kind(2, 3, TAKEN, as_rgb))
     (tmp_path / "images" / "c.png").write_bytes((tmp_path / "images" / "c.png").read_bytes()[:45])
     with pytest.raises(DatasetError, match=r"images/c\.png: truncated or damaged PNG"):
-        check_cases(cases, class_names=CLASSES, kind=Kind(2, 3, as_rgb))
+        check_cases(cases, class_names=CLASSES, kind=Kind(2, 3, TAKEN, as_rgb))
+
+
+def test_picture_whose_mask_tells_no_pixel_size_is_refused_where_pictures_are_resampled_by_it(tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    pixels = np.zeros((5, 7), np.uint8)
+    tifffile.imwrite(tmp_path / "images" / "a.tif", pixels, resolution=(1e5, 1e5), resolutionunit="CENTIMETER")
+    Pillow.fromarray(pixels).save(tmp_path / "labels" / "a.png")
+    cases = find_cases(tmp_path)
+    check_cases(cases, class_names=CLASSES, kind=Kind(2, 1, TAKEN, LOAD))
+    resampled = Compose([*LOAD.transforms, Spacingd(keys=["image", "label"], pixdim=(1e-3, 1e-3))])
+    with pytest.raises(DatasetError, match=r"labels/a\.png: tells another size of its pixels than its image does"):
+        check_cases(cases, class_names=CLASSES, kind=Kind(2, 1, TAKEN, resampled))
 
 
 def test_a_volume_of_one_slice_is_no_picture(tmp_path: Path) -> None:
     for folder in ("images", "labels"):
         write_nifti(tmp_path / folder / "a.nii.gz", np.zeros((4, 5, 1), np.uint8), np.eye(4))
 
-    check_cases(find_cases(tmp_path), class_names=CLASSES, kind=Kind(3, 1, LOAD))
+    check_cases(find_cases(tmp_path), class_names=CLASSES, kind=Kind(3, 1, TAKEN, LOAD))
 
 
 def test_a_case_without_a_label_is_a_problem(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_evaluation_on_empty_labels_only_is_told(tmp_path: Path, caplog: pytest.
 def test_entries_that_a_dataset_was_given_instead_are_what_is_told_of(tmp_path: Path) -> None:
     found = split(make(tmp_path, full=10), fold=4)
     assert found.trained_on(found.training, None) is found
+    assert found.trained_on(found.training[::-1], found.validation) is found, "as SmartCacheDataset turns them over"
     mine = [{"image": "a.nii.gz", "label": "b.nii.gz"}] * 3
     other = found.trained_on(mine, found.validation)
     assert (other.training, other.validation) == (mine, found.validation)

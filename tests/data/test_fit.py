@@ -48,8 +48,8 @@ def told(case: Case, taken: Taken, *transforms: Any) -> str:
 
 def test_images_that_fit_tell_what_the_others_are_to_be(picture: Case, volume: Case) -> None:
     load = Compose([LOAD])
-    assert check_fit(volume, load, VOLUMES) == Kind(3, 1, load)
-    assert check_fit(picture, load, SEQUENCES) == Kind(2, 3, load)
+    assert check_fit(volume, load, VOLUMES) == Kind(3, 0, VOLUMES, load)
+    assert check_fit(picture, load, SEQUENCES) == Kind(2, 3, SEQUENCES, load)
 
 
 def test_other_dimensions_are_told_with_what_to_do(picture: Case, volume: Case) -> None:

@@ -109,10 +109,33 @@ def test_label_whose_drawing_is_its_transparency_is_refused(kind: str, tmp_path:
             indexed.save(tmp_path / f"{name}.png", transparency=0)
         else:
             Pillow.fromarray(np.dstack([*channels, alpha]), kind).save(tmp_path / f"{name}.png")
-    with pytest.raises(ImageError, match=r"white\.png: 40 of its pixels are transparent and yet have a colour"):
+    with pytest.raises(
+        ImageError, match=r"white\.png: 40 of its pixels are transparent and have the colour of visible ones"
+    ):
         LabelCoding("white").decode(read_image(tmp_path / "white.png"))
     decoded = LabelCoding("white").decode(read_image(tmp_path / "black.png"))
     np.testing.assert_array_equal(decoded.array[:, :, 0].T, alpha > 0)
+
+
+def test_drawing_on_a_transparent_ground_of_another_colour_is_read(tmp_path: Path) -> None:
+    ground, red = np.full((8, 8, 4), (255, 255, 255, 0), np.uint8), (255, 0, 0, 255)
+    ground[2:5] = red
+    Pillow.fromarray(ground).save(tmp_path / "a.png")
+    palette = Palette((PaletteEntry(0, "background", (255, 255, 255)), PaletteEntry(1, "artery", (255, 0, 0))))
+    assert LabelCoding("colours", palette).decode(read_image(tmp_path / "a.png")).array.sum() == 24
+
+
+def test_values_drawn_by_transparency_are_refused(tmp_path: Path) -> None:
+    alpha = np.zeros((8, 8), np.uint8)
+    alpha[2:5] = 255
+    Pillow.fromarray(np.dstack([np.ones((8, 8), np.uint8), alpha])).save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="40 of its pixels are transparent and have the colour of visible ones"):
+        LabelCoding().decode(read_image(tmp_path / "a.png"))
+
+
+def test_bright_label_of_one_class_may_have_shades() -> None:
+    assert LabelCoding("white").decode(picture(squares((254, 254, 254), (255, 255, 255)))).array.all()
+    assert (LabelCoding("colours", THREE).decode(picture(squares((254, 0, 0), (255, 0, 0)))).array == 1).all()
 
 
 def test_real_colours_saved_as_jpeg_are_mapped_with_a_tolerance(tmp_path: Path, data_dir: Path) -> None:

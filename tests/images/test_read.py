@@ -87,12 +87,11 @@ def test_mask_without_the_resolution_of_its_picture_lies_on_it(tmp_path: Path) -
         read_label(tmp_path / "turned.png", grid=grid)
 
 
-def test_mask_of_an_x_ray_in_dicom_lies_on_its_pixels(tmp_path: Path) -> None:
+def test_mask_without_a_place_lies_on_no_image_that_has_one(tmp_path: Path) -> None:
     grid = Geometry((7, 5, 1), np.array([[0, 0, 1.0, 3], [0.2, 0, 0, 4], [0, -0.2, 0, 5], [0, 0, 0, 1]]))
-    pixels = np.zeros((5, 7), np.uint8)
-    pixels[1, 2] = 1
-    Pillow.fromarray(pixels).save(tmp_path / "mask.png")
-    assert read_label(tmp_path / "mask.png", grid=grid).array[2, 1, 0] == 1
+    Pillow.fromarray(np.zeros((5, 7), np.uint8)).save(tmp_path / "mask.png")
+    with pytest.raises(ImageError, match=r"mask\.png: not on the grid of its image"):
+        read_label(tmp_path / "mask.png", grid=grid)
 
 
 def test_channels_come_in_order_and_on_one_grid(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import SimpleInferer
 
-from medseg.errors import ImageError
+from medseg.errors import ConfigError, ImageError
 from medseg.images import Geometry, write_dicom_series, write_volume
 from medseg.inference import Mirrored, Slices, find_inputs
-from medseg.inference.inputs import check_input
+from medseg.inference.inputs import check_input, named_entries
 
 
 def metadata(channels: int, **others: Any) -> dict[str, Any]:
@@ -95,9 +95,21 @@ def test_masks_beside_their_images_are_no_scans(tmp_path: Path, caplog: pytest.L
     write(tmp_path, "a", "a_mask", "b", "b_mask", "b_mask_1", "c_mask")
     with caplog.at_level("INFO"):
         assert list(named(tmp_path, 1)) == ["a", "b", "c_mask"]
-    assert "3 masks that lie beside their images are left out" in caplog.text
+    assert "a_mask.nii.gz: is left out as the mask of the image beside it, and so are 2 others" in caplog.text
     found = find_inputs([str(tmp_path / "a_mask.nii.gz")], metadata=metadata(1))
     assert [each["case"] for each in found] == ["a_mask"], "named by hand"
+
+
+def test_entries_of_one_name_are_refused_and_names_are_texts() -> None:
+    twins = [{"image": "A/scan.nii.gz"}, {"image": "B/scan.nii.gz"}]
+    with pytest.raises(
+        ConfigError, match=r"A/scan\.nii\.gz and B/scan\.nii\.gz would give one result, 'scan'; give each"
+    ):
+        named_entries(twins, ["image"])
+    entries = named_entries([{"image": Path("B/b.nii.gz")}, {"image": ["c_0000.nii.gz"], "case": 1}], ["image"])
+    assert [entry["case"] for entry in entries] == ["1", "b"]
+    with pytest.raises(ConfigError, match="an entry has image, and no 'image': expected image"):
+        named_entries([{"image": []}], ["image"])
 
 
 def test_results_among_the_scans_are_none_of_them(tmp_path: Path) -> None:

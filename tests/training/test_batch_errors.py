@@ -35,7 +35,9 @@ def test_batches_are_monais() -> None:
 def test_images_of_different_sizes_are_told_with_what_to_do() -> None:
     (told,) = batches(Dataset([item(4), item(6)], None))
     assert isinstance(told, ConfigError)
-    assert str(told).startswith("the images of a batch are of 4 x 8 and of 6 x 8 once they are preprocessed; let the")
+    assert str(told).startswith(
+        "the images of a batch are of 3 x 4 x 8 and of 3 x 6 x 8 (channels first) once they are preprocessed; let the"
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 1])
