@@ -15,6 +15,10 @@ from medseg.files import write_text
 from medseg.types import Colour, LabelClass
 
 _BLACK = (0, 0, 0)
+_REGION_LOSS = "RegionDiceCELoss"
+_OWN_VALUES = "coding: {take:"
+_STEPS = re.compile(r"^postprocessing_steps:.*$", re.MULTILINE)  # name the old classes
+_NO_STEPS = "postprocessing_steps: [] # of the label map; kinds: medseg/inference/postprocessing/steps.py"
 _OUTPUT_DIR = re.compile(r"^output_dir:.*$", re.MULTILINE)
 
 
@@ -30,8 +34,8 @@ def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, backgrou
         background: the colour of all else in labels painted in colours.
 
     Raises:
-        BundleError: if `target` has no name that a bundle can have, values are not 1, 2, 3, ..., or a
-            name occurs twice.
+        BundleError: if `target` has no name that a bundle can have, values are not 1, 2, 3, ..., a name
+            occurs twice, or the bundle's loss is of regions.
         OutputError: if `target` is there already or cannot be written.
     """
     if not re.fullmatch(r"[a-z0-9_]+", target.name):
@@ -49,18 +53,24 @@ def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, backgrou
         raise OutputError(f"{target} is there already: delete it or choose another folder")
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
     origin = metadata["name"]
+    recipe = (bundle / "configs" / "train.yaml").read_text(encoding="utf-8")
+    if _REGION_LOSS in recipe:
+        raise BundleError(f"{bundle}: its loss is of regions of its own classes; adapt another bundle")
     adapted = _adapted(metadata, target.name, classes)
     adapted.pop("background_colour", None)
     if background != _BLACK:
         adapted["background_colour"] = list(background)
     try:
         shutil.copytree(bundle / "configs", target / "configs")
-        recipe = (bundle / "configs" / "train.yaml").read_text(encoding="utf-8")
         if (bundle / "LICENSE").is_file():
             shutil.copy(bundle / "LICENSE", target / "LICENSE")
         (target / "docs").mkdir()
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    for layer in (target / "configs").glob("*.yaml"):
+        if _OWN_VALUES in layer.read_text(encoding="utf-8"):  # of datasets that number the old classes otherwise
+            layer.unlink()
+    recipe = _STEPS.sub(_NO_STEPS, recipe)
     write_text(target / "configs" / "train.yaml", _OUTPUT_DIR.sub(f"output_dir: runs/{target.name}", recipe))
     write_text(target / "configs" / "metadata.json", json.dumps(adapted, indent=2, ensure_ascii=False) + "\n")
     listed = "\n".join(f"- {each.value}: {each.name}" for each in classes)

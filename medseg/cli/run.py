@@ -73,11 +73,12 @@ def train(
     else:
         dice = result["best_val_dice"]
         how_good = "no validation" if dice is None else f"best validation Dice {dice:.4f}"
+        held_out = " --fold test" if fold == "all" else ""  # trained on every other case
         with_weights = f"{shlex.quote(bundle)} --checkpoint {shlex.quote(result['checkpoint'])}"
         _err.print(
             f"{how_good}, epoch {result['best_epoch']}; "
             f"weights in {result['checkpoint']}\n"
-            f"next: medseg evaluate {with_weights} --dataset_dir {shlex.quote(str(dataset_dir))}\n"
+            f"next: medseg evaluate {with_weights} --dataset_dir {shlex.quote(str(dataset_dir))}{held_out}\n"
             f"      medseg predict {with_weights} --input SCAN",
             highlight=False,
             soft_wrap=True,

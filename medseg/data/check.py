@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,8 +18,12 @@ from medseg.data.fit import Kind
 from medseg.errors import DatasetError, ImageError
 from medseg.images import Image, LabelCoding, read_geometry, read_label, read_label_parts
 
+_log = logging.getLogger(__name__)
+
 # A label of a large CT takes a gigabyte once decoded.
 _MOST_READERS = 8
+_NAMELESS = re.compile(r"(label|segment|class|structure)?[ _]?\d*", re.IGNORECASE)
+_RENUMBER = "renumber it, or take values by --label_reader::coding '{take: {5: 1}}', which makes class 1 of a 5"
 _HINT = "; is it a black and white mask? give the bundle a label_reader of the coding 'white'"
 
 
@@ -46,7 +52,8 @@ def check_cases(
         DatasetError: names the first offending file, what was found and expected, and how many
             other cases have problems.
     """
-    problem = partial(_problem, class_names=class_names, coding=coding, kind=kind)
+    strange: dict[str, list[str]] = {}
+    problem = partial(_problem, class_names=class_names, coding=coding, kind=kind, strange=strange)
     readers = min(_MOST_READERS, os.cpu_count() or 1)
     with ThreadPoolExecutor(readers, thread_name_prefix="check") as pool:
         answers = list(pool.map(problem, cases))
@@ -55,13 +62,25 @@ def check_cases(
         others = len(problems) - 1
         more = f" ({others} other case{'s have' if others > 1 else ' has'} problems too)" if others else ""
         raise DatasetError(problems[0] + more)
+    if strange:
+        (path, names), *rest = sorted((min(paths), names) for names, paths in strange.items())
+        more = f", and {rest[0][0]} {rest[0][1]}" if rest else ""
+        _log.warning(f"{path}: names {names}{more}; the bundle's names are in brackets: are these the same?")
     return {case.name for case, empty in zip(cases, answers, strict=True) if empty}
 
 
 def _problem(
-    case: Case, *, class_names: Mapping[int, str], coding: LabelCoding | None, kind: Kind | None
+    case: Case,
+    *,
+    class_names: Mapping[int, str],
+    coding: LabelCoding | None,
+    kind: Kind | None,
+    strange: dict[str, list[str]],
 ) -> str | bool:
-    """What is wrong with one case, in words; else whether its label is empty."""
+    """What is wrong with one case, in words; else whether its label is empty.
+
+    Into `strange` go structures by other names than the bundle's -> the files that have them.
+    """
     if case.label is None:
         return f"case {case.name} has no label: add that of {case.images[0]}, or choose another fold"
     try:
@@ -84,6 +103,11 @@ def _problem(
     except ImageError as error:
         return str(error)
     wrong = wrong_classes(label, case.label, class_names)
+    named = {each.value: each.name for each in label.classes if not _NAMELESS.fullmatch(each.name)}
+    others = {v: n for v, n in named.items() if v in class_names and class_names[v].casefold() != n.casefold()}
+    if others:
+        told = ", ".join(f"{value} '{name}' ('{class_names[value]}')" for value, name in others.items())
+        strange.setdefault(told, []).append(str(case.label))
     if wrong is None and observed is not None:
         wrong = wrong_classes(observed, case.observer, class_names)
     return wrong or not (label.array > 0.5).any()
@@ -96,18 +120,21 @@ def wrong_classes(label: Image, path: object, class_names: Mapping[int, str]) ->
         class_names: value -> name of the foreground.
     """
     if label.array.ndim == 4:
-        return f"{path}: its structures overlap; this bundle gives each voxel one class, so decide between them"
+        return (
+            f"{path}: has {label.array.shape[3]} channels, for structures that may overlap; this bundle gives each "
+            "voxel one class: save one map of class values"
+        )
     named = {name.casefold(): value for value, name in class_names.items()}
     for each in label.classes:
         expected = named.get(each.name.casefold(), each.value)
         if expected != each.value:
-            return f"{path}: '{each.name}' is {each.value} there and {expected} in this bundle; renumber it"
+            return f"{path}: '{each.name}' is {each.value} there and {expected} in this bundle; {_RENUMBER}"
     unknown = unknown_values(label.array, {0, *class_names})
     if unknown:
         expected_values = ", ".join(f"{v} ({name})" for v, name in sorted({0: "background", **class_names}.items()))
         return (
             f"{path} holds the value{'s' if len(unknown) > 1 else ''} {_few(unknown)}: expected {expected_values}"
-            f"{_HINT if unknown == [255] else ''}"
+            f"{_HINT if unknown == [255] else '; ' + _RENUMBER}"
         )
     return None
 

@@ -47,7 +47,7 @@ def find_cases(dataset_dir: str | os.PathLike[str]) -> list[Case]:
     An image belongs to the label of the same name; a name is the file's name without `.nii.gz`,
     `.nii` or any other last suffix, or the name of the folder of a DICOM series. Images named
     `CASE_0000`, `CASE_0001`, ... beside labels named `CASE` are channels, as with nnU-Net. Hidden files
-    are ignored, and so is everything beside the folders (the `dataset.json` of the Decathlon too).
+    are ignored, and so is everything beside the folders; of `dataset.json` see `dataset_json`.
 
     Raises:
         DatasetError: the folder is missing, has none of the layouts or two, is empty, or an image and

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from medseg.bundle.metadata import class_names
 from medseg.data.check import check_cases
 from medseg.data.datalist import Case, find_cases
+from medseg.data.dataset_json import check_named
 from medseg.data.digest import digest
 from medseg.data.fit import Kind, Taken, check_fit
 from medseg.data.folds import Folds
@@ -98,6 +99,7 @@ def load_split(
     kind = None
     if preprocessing is not None and cases:
         kind = check_fit(cases[0], preprocessing, Taken.of(metadata, inferer, bundle_root))
+    check_named(Path(str(dataset_dir)), class_names(metadata), label_reader.coding if label_reader else None)
     empty = _check(cases, metadata, label_reader, kind)
     sides = (folds or Folds()).of(found, fold)  # of all: a quick try must not train on cases that are set aside
     taken = {case.name for case in cases}
@@ -152,6 +154,7 @@ def load_labelled(
     if not cases:
         raise DatasetError(f"{dataset_dir}: no {fold} cases; a dataset sets them aside in a folder test/")
     cases = _few(cases, max_cases)
+    check_named(Path(str(dataset_dir)), class_names(metadata), label_reader.coding if label_reader else None)
     if len(_check(cases, metadata, label_reader)) == len(cases):
         _log.warning(
             f"{dataset_dir}: the labels of all {len(cases)} cases hold background only; does label_reader fit?"

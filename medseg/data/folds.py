@@ -87,9 +87,8 @@ def split(
     groups = [list(each) for _, each in groupby(ordered, key=lambda case: _group_of(case.name, group))]
     if len(groups) < folds:
         what = "cases" if group is None else "groups of cases"
-        raise DatasetError(
-            f"{len(groups)} {what} cannot be split into {folds} folds: give --folds::count fewer, or --fold all"
-        )
+        fewer = "--folds::count fewer, or " if len(groups) > 1 else ""
+        raise DatasetError(f"{len(groups)} {what} cannot be split into {folds} folds: give {fewer}--fold all")
     start, stop = (len(groups) * edge // folds for edge in (int(fold), int(fold) + 1))
     sides = ([*groups[:start], *groups[stop:]], groups[start:stop])
     training, validation = (sorted(chain.from_iterable(side), key=lambda case: case.name) for side in sides)

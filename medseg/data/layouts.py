@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from unicodedata import normalize
 
 from medseg.errors import DatasetError, ImageError
 from medseg.images import (
@@ -240,7 +241,7 @@ def _unpaired(
 
 def _nearly(name: str, other: str) -> bool:
     """Whether a person takes two names for one: `P0` and `p0`, `p0` and `p0_segmentation`."""
-    short, long = sorted((name.casefold(), other.casefold()), key=len)
+    short, long = sorted((normalize("NFC", each).casefold() for each in (name, other)), key=len)  # macOS has NFD
     rest = long.removeprefix(short)
     return rest == "" or (rest != long and not rest[0].isalnum() and rest[1:2].isalpha())
 

@@ -52,9 +52,12 @@ class Evaluation:
         *,
         spacing: Sequence[float],
         voxel_ml: float | None = None,
+        axes: NDArray[np.float64] | None = None,
         has_scale: bool = True,
     ) -> list[ClassScore]:
-        """Score one case: true and predicted class values on one grid; `spacing` and `voxel_ml` as of `score_case`.
+        """Score one case: true and predicted class values on one grid.
+
+        `spacing`, `voxel_ml` and `axes` are as of `score_case`.
 
         Args:
             has_scale: False for a picture of which no file told the pixels' size; its lengths are in pixels, and it has
@@ -65,7 +68,12 @@ class Evaluation:
         """
         if label.shape != segmentation.shape:
             raise DatasetError(f"{case}: label {label.shape} and segmentation {segmentation.shape} differ in shape")
-        size: dict[str, Any] = {"spacing": spacing, "voxel_ml": voxel_ml, "tolerance_mm": self._tolerance_mm}
+        size: dict[str, Any] = {
+            "spacing": spacing,
+            "voxel_ml": voxel_ml,
+            "axes": axes,
+            "tolerance_mm": self._tolerance_mm,
+        }
         scores = score_case(label, segmentation, class_names=self._class_names, **size)
         for name, values in self._regions.items():
             scores += score_case(np.isin(label, values), np.isin(segmentation, values), class_names={1: name}, **size)

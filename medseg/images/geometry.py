@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # of DICOM's and ITK's world to ours; it is its own inverse
 LPS_TO_RAS.setflags(write=False)
 _SHORTEST_MM = 1e-9  # a thousandth of a nanometre
+_RIGHT_ANGLED = 1e-3  # cosine, of axes that float32 rounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,12 @@ class Geometry:
         """Distance in mm between neighbours along i, j, k."""
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return i, j, k
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether axes are oblique to each other, by more than rounding: a gantry's tilt."""
+        unit = self.affine[:3, :3] / np.array(self.spacing)
+        return bool(np.abs(unit.T @ unit - np.eye(3)).max() > _RIGHT_ANGLED)
 
     @property
     def orientation(self) -> str:

@@ -53,6 +53,7 @@ def score_case(
     class_names: Mapping[int, str],
     tolerance_mm: float,
     voxel_ml: float | None = None,
+    axes: NDArray[np.float64] | None = None,
 ) -> list[ClassScore]:
     """Compare a predicted label map with the true one on the same grid, for every class.
 
@@ -67,6 +68,7 @@ def score_case(
         tolerance_mm: of the surface Dice.
         voxel_ml: mL of a voxel; None for the product of the spacing, which is more than it where axes are oblique to
             each other, as under a gantry's tilt.
+        axes: of such a grid; see `surface_distances`.
 
     Raises:
         ValueError: if shapes or spacing do not fit.
@@ -81,7 +83,7 @@ def score_case(
         true, mine = label == value, segmentation == value
         volumes = {"label_ml": float(true.sum()) * voxel_ml, "segmentation_ml": float(mine.sum()) * voxel_ml}
         if true.any() and mine.any():
-            distances = surface_distances(true, mine, spacing=spacing)
+            distances = surface_distances(true, mine, spacing=spacing, axes=axes)
             numbers = (
                 dice(true, mine),
                 iou(true, mine),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt
+from scipy.spatial import cKDTree
 
 from medseg.class_boxes import structure_box
 
@@ -35,7 +36,11 @@ class SurfaceDistances:
 
 
 def surface_distances(
-    label: NDArray[np.bool_], segmentation: NDArray[np.bool_], *, spacing: Sequence[float]
+    label: NDArray[np.bool_],
+    segmentation: NDArray[np.bool_],
+    *,
+    spacing: Sequence[float],
+    axes: NDArray[np.float64] | None = None,
 ) -> SurfaceDistances:
     """The surface distances of two masks of one shape, 2D or 3D, neither of them empty.
 
@@ -43,6 +48,8 @@ def surface_distances(
         label: the true mask.
         segmentation: the predicted mask.
         spacing: mm between neighbours along each axis.
+        axes: the steps in mm from a voxel to its neighbours, a column for each axis, where these are oblique to each
+            other, as under a gantry's tilt; None where they are at right angles.
 
     Raises:
         ValueError: if a mask is empty: a distance to nothing has no value (see `score_case`).
@@ -54,6 +61,9 @@ def surface_distances(
     label, segmentation, spacing = label.squeeze(flat), segmentation.squeeze(flat), [spacing[axis] for axis in long]
     joint = structure_box((label | segmentation).view(np.uint8), [1]) or ()
     true, mine = _surface(label[joint]), _surface(segmentation[joint])
+    if axes is not None:
+        ours, theirs = (np.argwhere(each) @ axes[:, long].T for each in (true, mine))
+        return SurfaceDistances(cKDTree(theirs).query(ours)[0], cKDTree(ours).query(theirs)[0])
     # MONAI 1.6's get_edge_surface_distance gives the same numbers in twice the time (and a FutureWarning).
     return SurfaceDistances(
         from_label=distance_transform_edt(~mine, sampling=spacing)[true],

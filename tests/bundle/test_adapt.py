@@ -29,6 +29,7 @@ REPOSITORY = Path(__file__).parents[2]
 SCHEMA = REPOSITORY / "medseg" / "bundle" / "metadata_schema.json"
 BUNDLE = REPOSITORY / "bundles" / "colour_masks_2d"
 BUNDLES = sorted(each.name for each in (REPOSITORY / "bundles").iterdir() if each.is_dir())
+BUNDLES.remove("liver_lesion_ct_3d")  # whose loss is of regions
 VESSELS = (LabelClass(1, "artery", (255, 0, 0)), LabelClass(2, "vein", (0, 0, 255)))
 
 
@@ -47,6 +48,24 @@ def test_metadata_of_every_bundle_adapted_is_valid(tmp_path: Path, name: str) ->
     assert (found["name"], found["version"]) == ("vessels_2", "0.1.0")
     assert found["network_data_format"]["outputs"]["pred"]["num_channels"] == 3
     assert "regions" not in found
+
+
+def test_bundle_that_learns_regions_of_its_own_classes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        BundleError, match="liver_lesion_ct_3d: its loss is of regions of its own classes; adapt another"
+    ):
+        adapt(REPOSITORY / "bundles" / "liver_lesion_ct_3d", tmp_path / "vessels_2", VESSELS)
+    assert not (tmp_path / "vessels_2").exists()
+
+
+def test_steps_and_layers_that_name_the_old_classes_stay_behind(tmp_path: Path) -> None:
+    adapt(REPOSITORY / "bundles" / "spleen_ct_3d", tmp_path / "vessels_2", VESSELS)
+    assert trained(str(tmp_path / "vessels_2"))["postprocessing_steps"] == []
+    assert sorted(each.name for each in (tmp_path / "vessels_2" / "configs").glob("*.yaml")) == [
+        "evaluate.yaml",
+        "inference.yaml",
+        "train.yaml",
+    ]
 
 
 def test_recipe_stays_and_weights_do_not_come_along(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from PIL import Image as Pillow
 from medseg.data import Case, check_cases, find_cases
 from medseg.data.fit import Kind, Taken
 from medseg.errors import DatasetError
+from medseg.images import Geometry, write_labels, write_volume
 from medseg.images.reader import Reader
+from medseg.types import LabelClass
 
 CLASSES = {1: "liver", 2: "spleen"}
 TAKEN = Taken(2, 3, ("red", "green", "blue"), by_slices=False, has_layer=False)
@@ -84,7 +86,8 @@ def test_a_value_of_no_class_is_named(
         check_cases(find_cases(tmp_path), class_names=CLASSES)
 
     assert str(error.value) == (
-        f"{tmp_path}/labels/a.nii.gz holds {found}: expected 0 (background), 1 (liver), 2 (spleen)"
+        f"{tmp_path}/labels/a.nii.gz holds {found}: expected 0 (background), 1 (liver), 2 (spleen); renumber it, or "
+        "take values by --label_reader::coding '{take: {5: 1}}', which makes class 1 of a 5"
     )
 
 
@@ -188,6 +191,20 @@ def test_a_volume_of_one_slice_is_no_picture(tmp_path: Path) -> None:
         write_nifti(tmp_path / folder / "a.nii.gz", np.zeros((4, 5, 1), np.uint8), np.eye(4))
 
     check_cases(find_cases(tmp_path), class_names=CLASSES, kind=Kind(3, 1, TAKEN, LOAD))
+
+
+def test_structures_of_other_names_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    grid = Geometry((2, 2, 2), np.eye(4))
+    values = np.array([0, 1, 2, 1, 0, 0, 0, 0], np.uint8).reshape(2, 2, 2)
+    for name, classes in (("a", ("Liver", "label 2")), ("b", ("heart", "spleen")), ("c", ("heart", "spleen"))):
+        for folder in ("images", "labels"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        write_volume(tmp_path / "images" / f"{name}.nii.gz", values, grid)
+        named = [LabelClass(value, each) for value, each in enumerate(classes, 1)]
+        write_labels(tmp_path / "labels" / f"{name}.nii.gz", values, grid, classes=named)
+    check_cases(find_cases(tmp_path), class_names=CLASSES)
+    (told,) = caplog.messages
+    assert "labels/b.nii.gz: names 1 'heart' ('liver'); the bundle's names are in brackets: are these the" in told
 
 
 def test_a_case_without_a_label_is_a_problem(tmp_path: Path) -> None:

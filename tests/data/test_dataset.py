@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -78,6 +79,21 @@ def test_entries_that_a_dataset_was_given_instead_are_what_is_told_of(tmp_path: 
     other = found.trained_on(mine, found.validation)
     assert (other.training, other.validation) == (mine, found.validation)
     assert other.tags == {"training_cases": "3", "validation_cases": "2"} and other.facts != found.facts
+
+
+@pytest.mark.parametrize("labels", [{"0": "background", "2": "vessel"}, {"background": 0, "Vessel": 2, "x": [1, 2]}])
+def test_classes_that_dataset_json_numbers_otherwise_are_told(tmp_path: Path, labels: dict[str, Any]) -> None:
+    root = make(tmp_path, full=5)
+    (root / "dataset.json").write_text(json.dumps({"labels": labels}))
+    for load in (split, labelled):
+        with pytest.raises(
+            DatasetError, match=r"dataset\.json: '[vV]essel' is 2 there and 1 in this bundle; take values"
+        ):
+            load(root)
+    assert len(split(root, label_reader=LabelReader({"take": {1: 1}})).training) == 4
+    for other in ('{"labels": {"1": "vessel", "3": "heart"}}', "no json", "{}", '{"labels": [1]}'):
+        (root / "dataset.json").write_text(other)
+        assert len(split(root).training) == 4
 
 
 def test_all_trains_on_every_case(tmp_path: Path) -> None:

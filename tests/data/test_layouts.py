@@ -137,6 +137,13 @@ def test_label_with_a_suffix_of_its_own_is_told_beside_the_image_it_may_be_of(tm
         find_cases(tmp_path)
 
 
+def test_names_that_look_alike_are_told_to_differ(tmp_path: Path) -> None:
+    """As macOS writes them, and as others do."""
+    make(tmp_path, "images/M\u00fcller.png", "labels/Mu\u0308ller.png")
+    with pytest.raises(DatasetError, match="names must agree to the letter"):
+        find_cases(tmp_path)
+
+
 def write_pages(path: Path, count: int) -> None:
     tifffile.imwrite(path, np.zeros((count, 5, 7), np.uint8), photometric="minisblack")
 

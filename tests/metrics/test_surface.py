@@ -56,6 +56,20 @@ def test_distances_equal_brute_force(
     )
 
 
+@given(masks=two_masks(), shear=st.floats(-1, 1))
+def test_distances_on_a_sheared_grid_are_those_in_the_world(
+    masks: tuple[NDArray[np.bool_], NDArray[np.bool_]], shear: float
+) -> None:
+    label, segmentation = masks
+    axes = np.diag((0.7, 1.1, 3.0)[: label.ndim])
+    axes[-2, -1] = shear
+    lengths = np.linalg.norm(axes, axis=0).tolist()
+    found = surface_distances(label, segmentation, spacing=lengths, axes=axes)
+    theirs = list(surface(segmentation))
+    expected = [min(float(np.linalg.norm(axes @ np.subtract(p, q))) for q in theirs) for p in surface(label)]
+    np.testing.assert_allclose(np.sort(found.from_label), np.sort(expected), rtol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_distances_equal_monais() -> None:
     import torch

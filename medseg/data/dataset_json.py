@@ -1,0 +1,47 @@
+"""What the `dataset.json` of the Decathlon, or of nnU-Net, says of the classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medseg.errors import DatasetError
+from medseg.images import LabelCoding
+
+
+def check_named(dataset: Path, class_names: Mapping[int, str], coding: LabelCoding | None) -> None:
+    """Hold the names in a dataset's `dataset.json`, if it has one, against a bundle's.
+
+    Only a name that both know can be wrong: by another value. What the file says else is not looked at, and
+    nothing of it where a coding takes values for others.
+
+    Args:
+        dataset: its folder.
+        class_names: value -> name of the bundle's foreground.
+        coding: how the bundle reads labels; None for whole numbers as they stand.
+
+    Raises:
+        DatasetError: naming the class, its value there and its value here.
+    """
+    if coding is not None and (coding.kind != "values" or coding.take is not None):
+        return
+    here = {name.casefold(): value for value, name in class_names.items()}
+    for name, value in _labels(dataset / "dataset.json").items():
+        expected = here.get(name.casefold(), value)
+        if expected != value:
+            raise DatasetError(
+                f"{dataset / 'dataset.json'}: '{name}' is {value} there and {expected} in this bundle; take values by "
+                f"--label_reader::coding '{{take: {{{value}: {expected}}}}}', with all classes"
+            )
+
+
+def _labels(path: Path) -> dict[str, int]:
+    """Name -> value, whichever of them is the key; regions, which are lists, are left out."""
+    try:
+        labels: Any = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        pairs = [(key, value) if not str(key).isdecimal() else (value, key) for key, value in labels.items()]
+        return {str(name): int(value) for name, value in pairs if str(value).isdecimal()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
