@@ -126,10 +126,17 @@ def with_transparency(
     count = int(clear.sum())
     if not count:
         return picture
-    packed = np.unique(colours.reshape(-1, colours.shape[-1]), axis=0, return_inverse=True)[1].reshape(hidden.shape)
-    among = np.isin(packed, packed[~hidden]) if not hidden.all() else hidden
     told = f"{count} pixels are transparent; their colour was taken as stored"
-    return replace(picture, hidden=int((hidden & among).sum()), warnings=(*picture.warnings, told))
+    picture = replace(picture, warnings=(*picture.warnings, told))
+    if not hidden.any() or colours.dtype.kind not in "iu":
+        return picture
+    upper = colours >> 8 * (colours.dtype.itemsize - 1)  # 8 bits of each
+    packed = np.zeros(hidden.shape, np.int32)
+    for channel in range(colours.shape[-1]):
+        packed = packed << 8 | upper[..., channel].astype(np.int32)
+    visible = np.zeros(1 << 24, bool)  # a table of all colours: photographs are transparent too
+    visible[packed[~hidden]] = True
+    return replace(picture, hidden=int(hidden.sum() if hidden.all() else visible[packed[hidden]].sum()))
 
 
 def through_palette(picture: Picture, palette: NDArray[Any], path: Path) -> Picture:
