@@ -35,14 +35,6 @@ def test_demo_leaves_folders_that_no_demo_made(tmp_path: Path) -> None:
     assert (tmp_path / "training" / "mine.txt").is_file()
 
 
-def test_bundle_without_thresholds_to_tune_is_told(tmp_path: Path) -> None:
-    done = medseg("tune", "hippocampus_mri_3d", "--dataset_dir", tmp_path)
-    assert done.returncode == 1
-    assert (
-        "evaluate.yaml: has no 'tune'; this bundle is not made for it" in done.stderr and "Traceback" not in done.stderr
-    )
-
-
 def test_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).output == f"medseg {__version__}\n"
 
