@@ -171,8 +171,9 @@ def one_pass(network: Network) -> Segment:
     """The bound: every voxel once through the network in bf16, in pieces of `SMALL`; no labels come of it."""
 
     def segment(volume: torch.Tensor) -> torch.Tensor:
+        volume = volume.to(device)
         for corner in itertools.product(*map(range, [0, 0, 0], volume.shape[2:], SMALL)):
-            piece = volume.to(device)[(..., *(slice(at, at + side) for at, side in zip(corner, SMALL, strict=True)))]
+            piece = volume[(..., *(slice(at, at + side) for at, side in zip(corner, SMALL, strict=True)))]
             missing = [(0, -side % 32) for side in reversed(piece.shape[2:])]
             with autocast(device, torch.bfloat16):
                 network(torch.nn.functional.pad(piece, sum(missing, ())))

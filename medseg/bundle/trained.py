@@ -36,7 +36,9 @@ def trained(bundle_root: str, checkpoint: str | Sequence[str] | None = None) -> 
     if checkpoint is not None and not isinstance(checkpoint, str):
         checkpoint = checkpoint[0]
     source = (config_of_run(checkpoint) if checkpoint is not None else None) or own
-    config = {id: value for id, value in load_config(own).items() if id in _SINCE} | load_config(source)
+    config = load_config(source)
+    if source != own:
+        config = {id: value for id, value in load_config(own).items() if id in _SINCE} | config
     metadata = load_config(configs / "metadata.json")
     _check(config, metadata, source)
     return _parser(config, metadata, bundle_root)

@@ -99,8 +99,7 @@ def load_split(
     kind = None
     if preprocessing is not None and cases:
         kind = check_fit(cases[0], preprocessing, Taken.of(metadata, inferer, bundle_root))
-    check_named(Path(str(dataset_dir)), class_names(metadata), label_reader.coding if label_reader else None)
-    empty = _check(cases, metadata, label_reader, kind)
+    empty = _check(dataset_dir, cases, metadata, label_reader, kind)
     sides = (folds or Folds()).of(found, fold)  # of all: a quick try must not train on cases that are set aside
     taken = {case.name for case in cases}
     training, validation = ([case for case in side if case.name in taken] for side in sides)
@@ -154,8 +153,7 @@ def load_labelled(
     if not cases:
         raise DatasetError(f"{dataset_dir}: no {fold} cases; a dataset sets them aside in a folder test/")
     cases = _few(cases, max_cases)
-    check_named(Path(str(dataset_dir)), class_names(metadata), label_reader.coding if label_reader else None)
-    if len(_check(cases, metadata, label_reader)) == len(cases):
+    if len(_check(dataset_dir, cases, metadata, label_reader)) == len(cases):
         _log.warning(
             f"{dataset_dir}: the labels of all {len(cases)} cases hold background only; does label_reader fit?"
         )
@@ -195,10 +193,15 @@ def _found(dataset_dir: str | None) -> list[Case]:
 
 
 def _check(
-    cases: Sequence[Case], metadata: Mapping[str, Any], label_reader: LabelReader | None, kind: Kind | None = None
+    dataset_dir: str | None,
+    cases: Sequence[Case],
+    metadata: Mapping[str, Any],
+    label_reader: LabelReader | None,
+    kind: Kind | None = None,
 ) -> set[str]:
-    coding = label_reader.coding if label_reader else None
-    return check_cases(cases, class_names=class_names(metadata), coding=coding, kind=kind)
+    names, coding = class_names(metadata), label_reader.coding if label_reader else None
+    check_named(Path(str(dataset_dir)), names, coding)
+    return check_cases(cases, class_names=names, coding=coding, kind=kind)
 
 
 def _labelled(case: Case) -> Entry:

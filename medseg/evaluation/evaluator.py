@@ -127,8 +127,8 @@ class Evaluator(Predictor):
         grid = found.scan.geometry
         has_scale = VoxelSize.of(grid.affine, spatial_dims=found.scan.spatial_dims).content is not None
         size: dict[str, Any] = {"spacing": grid.spacing, "voxel_ml": grid.voxel_volume_ml, "has_scale": has_scale}
-        axes = grid.affine[:3, :3] if grid.is_sheared else None
-        self.evaluation.add(compared.case, compared.label, compared.segmentation, axes=axes, **size)
+        size["axes"] = grid.affine[:3, :3] if grid.is_sheared else None
+        self.evaluation.add(compared.case, compared.label, compared.segmentation, **size)
         with stages("write"):
             if self._save:
                 self.files.write(entry, found, compared.label)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from medseg.errors import ImageError
 from medseg.images.image import Image
 from medseg.images.palette_table import Palette, PaletteEntry
+from medseg.images.values import eight_bits, packed_colours
 from medseg.types import Colour
 
 _BRIGHT = 128  # class values are small
@@ -120,19 +121,12 @@ def mask_labels(
 
 def _packed(image: Image) -> NDArray[np.int32]:
     """Colours as 0xRRGGBB, `(i, j, k)`."""
-    array = _eight_bits(image.array)
+    array = eight_bits(image.array)
     if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
         raise ImageError(f"{image.path}: {array.dtype} from {array.min():g} to {array.max():g}; colours are 0 to 255")
     if array.ndim == 4 and array.shape[3] != 3:
         raise ImageError(f"{image.path}: has {array.shape[3]} channels; a colour-coded label has 1 or 3")
-    red, green, blue = (array[..., n] if array.ndim == 4 else array for n in range(3))
-    packed: NDArray[np.int32] = (red.astype(np.int32) << 16) | (green.astype(np.int32) << 8) | blue
-    return packed
-
-
-def _eight_bits(array: NDArray[Any]) -> NDArray[Any]:
-    """The upper 8 bits of 16, unless they are all 0: some write values of 8 bits into files of 16."""
-    return (array >> 8).astype(np.uint8) if array.dtype == np.uint16 and array.max(initial=0) > 255 else array
+    return packed_colours(array if array.ndim == 4 else array[..., None])
 
 
 def _unpacked(colour: int) -> Colour:

@@ -19,7 +19,7 @@ from medseg.errors import ImageError
 from medseg.images.embedded_note import Note
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
-from medseg.images.values import count_rounded, float32
+from medseg.images.values import count_rounded, eight_bits, float32, packed_colours
 from medseg.types import LabelClass
 
 _INCH_MM = 25.4
@@ -130,10 +130,7 @@ def with_transparency(
     picture = replace(picture, warnings=(*picture.warnings, told))
     if not hidden.any() or colours.dtype.kind not in "iu":
         return picture
-    upper = colours >> 8 * (colours.dtype.itemsize - 1)  # 8 bits of each
-    packed = np.zeros(hidden.shape, np.int32)
-    for channel in range(colours.shape[-1]):
-        packed = packed << 8 | upper[..., channel].astype(np.int32)
+    packed = packed_colours(eight_bits(colours)) & 0xFFFFFF
     visible = np.zeros(1 << 24, bool)  # a table of all colours: photographs are transparent too
     visible[packed[~hidden]] = True
     return replace(picture, hidden=int(hidden.sum() if hidden.all() else visible[packed[hidden]].sum()))

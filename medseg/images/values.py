@@ -37,6 +37,18 @@ def whole_numbers(array: NDArray[Any], path: Path) -> NDArray[Any]:
     return rounded.astype(np.uint8 if low >= 0 and high <= 255 else np.int32)
 
 
+def eight_bits(array: NDArray[Any]) -> NDArray[Any]:
+    """The upper 8 bits of 16, unless they are all 0: some write values of 8 bits into files of 16."""
+    return (array >> 8).astype(np.uint8) if array.dtype == np.uint16 and array.max(initial=0) > 255 else array
+
+
+def packed_colours(colours: NDArray[Any]) -> NDArray[np.int32]:
+    """Colours `(..., 3)` or greys `(..., 1)` of 8 bits as 0xRRGGBB `(...)`."""
+    red, green, blue = (colours[..., n % colours.shape[-1]] for n in range(3))
+    packed: NDArray[np.int32] = (red.astype(np.int32) << 16) | (green.astype(np.int32) << 8) | blue
+    return packed
+
+
 def float32(array: NDArray[Any]) -> NDArray[np.float32]:
     """Numbers as float32; those beyond it become infinite, which `read_image` tells."""
     with np.errstate(over="ignore", invalid="ignore"):

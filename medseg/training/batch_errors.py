@@ -42,9 +42,9 @@ def collated(items: Sequence[Any]) -> Any:
         return told
     patches: list[Mapping[str, Any]] = [each for item in items for each in (item if isinstance(item, list) else [item])]
     for key in (Keys.IMAGE, Keys.LABEL):
-        first, *others = dict.fromkeys(tuple(each[key].shape) for each in patches if key in each)
-        if others:
-            sizes = " and of ".join(" x ".join(map(str, each)) for each in (first, others[0]))
+        shapes = list(dict.fromkeys(tuple(each[key].shape) for each in patches if key in each))
+        if len(shapes) > 1:
+            sizes = " and of ".join(" x ".join(map(str, each)) for each in shapes[:2])
             return ConfigError(
                 f"the {key}s of a batch are of {sizes} (channels first) once they are preprocessed; let the "
                 "augmentation crop or pad them to patch_size, or give --train::trainer::batch_size 1"
