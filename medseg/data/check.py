@@ -81,7 +81,7 @@ def _problem(
 
     Into `strange` go structures by other names than the bundle's -> the files that have them.
     """
-    if case.label is None:
+    if not case.labels:
         return f"case {case.name} has no label: add that of {case.images[0]}, or choose another fold"
     try:
         grid = read_geometry(case.images[0])
@@ -92,22 +92,22 @@ def _problem(
         unlike = kind.problem(case, grid) if kind else None
         if unlike is not None:
             return unlike
-        label = read_label_parts([case.label, *case.more_labels], grid=grid, coding=coding)
+        label = read_label_parts(case.labels, grid=grid, coding=coding)
         if kind is not None and kind.takes_pixel_sizes():
-            own = read_geometry(case.label)
+            own = read_geometry(case.labels[0])
             if not own.agrees_with(grid):
-                return f"{case.label}: tells another size of its pixels than its image does: {own.difference(grid)}"
+                return f"{case.labels[0]}: tells another size of its pixels than its image does: {own.difference(grid)}"
         observed = None if case.observer is None else read_label(case.observer, grid=grid, coding=coding)
         if case.mask is not None:
             read_label(case.mask, grid=grid, coding=LabelCoding("white"))
     except ImageError as error:
         return str(error)
-    wrong = wrong_classes(label, case.label, class_names)
+    wrong = wrong_classes(label, case.labels[0], class_names)
     named = {each.value: each.name for each in label.classes if not _NAMELESS.fullmatch(each.name)}
     others = {v: n for v, n in named.items() if v in class_names and class_names[v].casefold() != n.casefold()}
     if others:
         told = ", ".join(f"{value} '{name}' ('{class_names[value]}')" for value, name in others.items())
-        strange.setdefault(told, []).append(str(case.label))
+        strange.setdefault(told, []).append(str(case.labels[0]))
     if wrong is None and observed is not None:
         wrong = wrong_classes(observed, case.observer, class_names)
     return wrong or not (label.array > 0.5).any()

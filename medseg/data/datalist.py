@@ -20,8 +20,8 @@ class Case:
     Attributes:
         name: unique in its subset.
         images: one path, or one for each channel.
-        label: its file; None for a test case whose label is not given out.
-        more_labels: further parts of the label, where every lesion has a file.
+        labels: its files: one, or several parts, as where every lesion has one; none for a test case whose label is
+            not given out.
         mask: where results count, such as the field of view of a fundus camera.
         observer: the label by a second human observer.
         subset: `test` for cases that the dataset sets aside.
@@ -29,8 +29,7 @@ class Case:
 
     name: str
     images: tuple[Path, ...]
-    label: Path | None
-    more_labels: tuple[Path, ...] = ()
+    labels: tuple[Path, ...]
     mask: Path | None = None
     observer: Path | None = None
     subset: Subset = "training"
@@ -70,8 +69,7 @@ def _cases(files: FoundFiles, subset: Subset) -> list[Case]:
         Case(
             name,
             files.images[name],
-            files.labels[name][0] if name in files.labels else None,
-            more_labels=files.labels.get(name, ())[1:],
+            files.labels.get(name, ()),
             mask=files.masks.get(name, (None,))[0],
             observer=files.observers.get(name, (None,))[0],
             subset=subset,

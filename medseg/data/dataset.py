@@ -205,10 +205,7 @@ def _check(
 
 
 def _labelled(case: Case) -> Entry:
-    entry: Entry = {
-        "image": _paths(case.images),
-        "truth": _paths([each for each in (case.label, *case.more_labels) if each]),
-    }
+    entry: Entry = {"image": _paths(case.images), "truth": _paths(case.labels)}
     entry |= {key: str(path) for key, path in (("mask", case.mask), ("observer", case.observer)) if path}
     return entry | {"case": case.name}
 
@@ -218,12 +215,7 @@ def _entries(cases: Sequence[Case]) -> list[Entry]:
 
 
 def _label_paths(case: Case) -> str | list[str]:
-    labels = _labels(case)
-    return _paths([*labels, case.images[0]] if any(map(needs_grid, labels)) else labels)
-
-
-def _labels(case: Case) -> list[Path]:
-    return [each for each in (case.label, *case.more_labels) if each is not None]
+    return _paths([*case.labels, case.images[0]] if any(map(needs_grid, case.labels)) else case.labels)
 
 
 def _images(entries: Sequence[Any]) -> list[str]:

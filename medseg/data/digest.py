@@ -25,10 +25,9 @@ def digest(cases: Iterable[Case]) -> str:
     hashed = hashlib.sha256()
     for case in sorted(cases, key=lambda case: case.name):
         _add(hashed, f"case {case.name}")
-        labels = (case.label, *case.more_labels)
-        paths = [*(("image", path) for path in case.images), *(("label", path) for path in labels)]
+        paths = [*(("image", path) for path in case.images), *(("label", path) for path in case.labels)]
         for role, path in paths:
-            for file in files_at(path) if path is not None else ():
+            for file in files_at(path):
                 with file.open("rb") as stream:
                     head = stream.read(_HEAD_BYTES)
                 _add(hashed, f"{role} {file.stat().st_size} {len(head)}")

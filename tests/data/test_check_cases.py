@@ -209,7 +209,7 @@ def test_structures_of_other_names_are_told_once(tmp_path: Path, caplog: pytest.
 
 def test_a_case_without_a_label_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"case x has no label: add that of .*x, or choose another fold$"):
-        check_cases([Case("x", (tmp_path / "x",), None)], class_names=CLASSES)
+        check_cases([Case("x", (tmp_path / "x",), ())], class_names=CLASSES)
 
 
 def test_the_real_set_passes_and_fails_for_missing_classes(data_dir: Path) -> None:

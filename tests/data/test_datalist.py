@@ -22,8 +22,8 @@ def test_cases_are_sorted_by_name_whatever_their_suffix(tmp_path: Path) -> None:
     make(tmp_path, "images/b.nii", "images/a.1.nii.gz", "labels/b.nii.gz", "labels/a.1.nii")
 
     assert find_cases(str(tmp_path)) == [
-        Case("a.1", (tmp_path / "images/a.1.nii.gz",), tmp_path / "labels/a.1.nii"),
-        Case("b", (tmp_path / "images/b.nii",), tmp_path / "labels/b.nii.gz"),
+        Case("a.1", (tmp_path / "images/a.1.nii.gz",), (tmp_path / "labels/a.1.nii",)),
+        Case("b", (tmp_path / "images/b.nii",), (tmp_path / "labels/b.nii.gz",)),
     ]
 
 
@@ -125,4 +125,4 @@ def test_the_real_set_is_found(data_dir: Path) -> None:
     cases = find_cases(data_dir / "hippocampus")
 
     assert len(cases) == 200
-    assert all(case.images[0].name == case.label.name for case in cases if case.label)
+    assert all(case.images[0].name == case.labels[0].name for case in cases if case.labels)

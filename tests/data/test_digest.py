@@ -50,7 +50,7 @@ def test_a_changed_size_changes_it_beyond_the_first_mebibyte(dataset: Path) -> N
 
 def test_a_changed_name_or_list_changes_it(dataset: Path) -> None:
     cases = find_cases(dataset)
-    renamed = [cases[0], Case("c", cases[1].images, cases[1].label)]
-    unlabelled = [cases[0], Case("b", cases[1].images, None)]
+    renamed = [cases[0], Case("c", cases[1].images, cases[1].labels)]
+    unlabelled = [cases[0], Case("b", cases[1].images, ())]
 
     assert len({digest(each) for each in (cases, cases[:1], renamed, unlabelled)}) == 4

@@ -29,13 +29,13 @@ LOAD = LoadImaged(keys="image", reader=Reader, ensure_channel_first=True)
 @pytest.fixture
 def picture(tmp_path: Path) -> Case:
     Pillow.fromarray(np.zeros((5, 7, 3), np.uint8)).save(tmp_path / "a.png")
-    return Case("a", (tmp_path / "a.png",), None)
+    return Case("a", (tmp_path / "a.png",), ())
 
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Case:
     write_volume(tmp_path / "b.nii.gz", np.zeros((3, 4, 5), np.int16), Geometry((3, 4, 5), np.eye(4)))
-    return Case("b", (tmp_path / "b.nii.gz",), None)
+    return Case("b", (tmp_path / "b.nii.gz",), ())
 
 
 def told(case: Case, taken: Taken, *transforms: Any) -> str:
@@ -64,7 +64,7 @@ def test_other_dimensions_are_told_with_what_to_do(picture: Case, volume: Case) 
 def test_other_channels_are_told_with_what_to_do(picture: Case, tmp_path: Path) -> None:
     assert told(picture, PICTURES) == "has 3 channels; this bundle takes 1 (grey): leave the others out"
     Pillow.fromarray(np.zeros((5, 7), np.uint8)).save(tmp_path / "c.png")
-    grey = told(Case("c", (tmp_path / "c.png",), None), SEQUENCES)
+    grey = told(Case("c", (tmp_path / "c.png",), ()), SEQUENCES)
     assert grey.startswith("has 1 channel; this bundle takes 3 (T1, FLAIR, T2): give them in one file, or as CASE_0000")
 
 
@@ -80,7 +80,7 @@ def test_preprocessing_that_cannot_be_done_with_the_image_hides_nothing(picture:
 
 def test_what_cannot_be_read_is_left_to_the_check_of_the_files(tmp_path: Path) -> None:
     (tmp_path / "d.png").write_bytes(b"no picture")
-    assert check_fit(Case("d", (tmp_path / "d.png",), None), Compose([LOAD]), PICTURES) is None
+    assert check_fit(Case("d", (tmp_path / "d.png",), ()), Compose([LOAD]), PICTURES) is None
 
 
 def test_an_inferer_that_cuts_slices_takes_volumes(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from medseg.errors import ConfigError, DatasetError
 
 
 def make_cases(count: int) -> list[Case]:
-    return [Case(f"{number:04d}", (Path("image"),), Path("label")) for number in range(count)]
+    return [Case(f"{number:04d}", (Path("image"),), (Path("label"),)) for number in range(count)]
 
 
 def test_fold_4_of_5_of_200_cases_validates_on_the_last_40() -> None:
@@ -66,7 +66,7 @@ PATIENT = r"^(p\d+)_"
 def slices(*counts: int) -> list[Case]:
     """So many slices of patients p00, p01, ..., in the order of slices and not of patients."""
     names = [f"p{patient:02d}_{number}" for patient, count in enumerate(counts) for number in range(count)]
-    return [Case(name, (Path(name),), Path("label")) for name in sorted(names, key=lambda name: name[::-1])]
+    return [Case(name, (Path(name),), (Path("label"),)) for name in sorted(names, key=lambda name: name[::-1])]
 
 
 def patients(cases: list[Case]) -> set[str]:
@@ -107,7 +107,7 @@ def test_every_so_many_th_group_is_set_aside_and_in_no_fold(counts: list[int], e
 
 
 def test_cases_that_the_dataset_sets_aside_are_the_only_test_cases() -> None:
-    cases = [*make_cases(10), Case("t", (Path("t"),), None, subset="test")]
+    cases = [*make_cases(10), Case("t", (Path("t"),), (), subset="test")]
     rule = Folds(2, test_every=2)
     assert names(rule.test(cases)) == ["t"]
     assert rule.of(cases, "all") == (make_cases(10), [])
@@ -121,7 +121,7 @@ def test_without_a_rule_no_case_is_set_aside() -> None:
 
 
 def test_name_without_the_pattern_is_a_group_of_its_own() -> None:
-    cases = [Case(name, (Path(name),), None) for name in ("p1_a", "p1_b", "x", "y")]
+    cases = [Case(name, (Path(name),), ()) for name in ("p1_a", "p1_b", "x", "y")]
     training, validation = Folds(3, r"^(p\d)?_?").of(cases, 0)
     assert (names(training), names(validation)) == (["x", "y"], ["p1_a", "p1_b"])
 

@@ -33,13 +33,13 @@ def test_drive_as_it_is_published(tmp_path: Path) -> None:
         Case(
             "21",
             (train / "images/21_training.tif",),
-            train / "1st_manual/21_manual1.gif",
+            (train / "1st_manual/21_manual1.gif",),
             mask=train / "mask/21_training_mask.gif",
         ),
         Case(
             "01",
             (test / "images/01_test.tif",),
-            test / "1st_manual/01_manual1.gif",
+            (test / "1st_manual/01_manual1.gif",),
             mask=test / "mask/01_test_mask.gif",
             observer=test / "2nd_manual/01_manual2.gif",
             subset="test",
@@ -52,9 +52,9 @@ def test_test_images_of_drive_may_have_no_labels(tmp_path: Path) -> None:
     make(tmp_path / "training", "images/21_training.tif", "1st_manual/21_manual1.gif", "mask/21_training_mask.gif")
     make(tmp_path / "test", "images/01_test.tif", "mask/01_test_mask.gif")
 
-    assert [(case.name, case.subset, case.label is None) for case in find_cases(tmp_path)] == [
-        ("21", "training", False),
-        ("01_test", "test", True),
+    assert [(case.name, case.subset, len(case.labels)) for case in find_cases(tmp_path)] == [
+        ("21", "training", 1),
+        ("01_test", "test", 0),
     ]
 
 
@@ -100,7 +100,7 @@ def test_mask_beside_every_slice_in_the_patients_folders(tmp_path: Path) -> None
     assert list(cases) == ["TCGA_CS_4941_1", "TCGA_CS_4941_10", "TCGA_DU_5849_1", "TCGA_DU_5849_10"]
     folder = tmp_path / "kaggle_3m" / "TCGA_DU_5849"
     assert cases["TCGA_DU_5849_1"] == Case(
-        "TCGA_DU_5849_1", (folder / "TCGA_DU_5849_1.tif",), folder / "TCGA_DU_5849_1_mask.tif"
+        "TCGA_DU_5849_1", (folder / "TCGA_DU_5849_1.tif",), (folder / "TCGA_DU_5849_1_mask.tif",)
     )
     assert find_cases(tmp_path) == list(cases.values())
 
@@ -114,21 +114,20 @@ def test_further_masks_of_a_picture_are_parts_of_its_label(tmp_path: Path) -> No
 
     folder = tmp_path / "benign"
     assert list(cases) == ["benign (2)", "benign (25)"]
-    assert cases["benign (2)"].more_labels == ()
-    assert cases["benign (25)"].label == folder / "benign (25)_mask.png"
-    assert cases["benign (25)"].more_labels == (folder / "benign (25)_mask_1.png", folder / "benign (25)_mask_2.png")
+    assert cases["benign (2)"].labels == (folder / "benign (2)_mask.png",)
+    assert cases["benign (25)"].labels == tuple(folder / f"benign (25)_mask{part}.png" for part in ("", "_1", "_2"))
 
 
 def test_further_files_in_the_labels_folder_are_parts_unless_images_are_so_named(tmp_path: Path) -> None:
     make(tmp_path, "images/a.png", "labels/a.png", "labels/a_1.png", "labels/a_2.png")
     (case,) = find_cases(tmp_path)
-    assert case.more_labels == (tmp_path / "labels/a_1.png", tmp_path / "labels/a_2.png")
+    assert case.labels == tuple(tmp_path / f"labels/{name}.png" for name in ("a", "a_1", "a_2"))
 
     make(tmp_path, "images/a_1.png")
     with pytest.raises(DatasetError, match=r"label .*a_2\.png has no image in images/"):
         find_cases(tmp_path)
     make(tmp_path, "images/a_2.png")
-    assert {name: len(case.more_labels) for name, case in by_name(tmp_path).items()} == {"a": 0, "a_1": 0, "a_2": 0}
+    assert {name: len(case.labels) for name, case in by_name(tmp_path).items()} == {"a": 1, "a_1": 1, "a_2": 1}
 
 
 def test_label_with_a_suffix_of_its_own_is_told_beside_the_image_it_may_be_of(tmp_path: Path) -> None:
@@ -155,7 +154,7 @@ def test_pages_of_isbi_2012_are_cases_and_its_test_volume_is_none(tmp_path: Path
     cases = find_cases(tmp_path)
 
     assert [case.name for case in cases] == [f"train_{number:02d}" for number in range(1, 13)]
-    assert cases[9] == Case("train_10", (tmp_path / "train-volume.tif::10",), tmp_path / "train-labels.tif::10")
+    assert cases[9] == Case("train_10", (tmp_path / "train-volume.tif::10",), (tmp_path / "train-labels.tif::10",))
 
 
 def test_pages_without_labels_are_told(tmp_path: Path) -> None:
@@ -176,7 +175,7 @@ def test_channels_of_nnunet_are_gathered_in_imagestr(tmp_path: Path) -> None:
     assert case == Case(
         "a",
         (tmp_path / "imagesTr/a_0000.nii.gz", tmp_path / "imagesTr/a_0001.nii.gz"),
-        tmp_path / "labelsTr/a.nii.gz",
+        (tmp_path / "labelsTr/a.nii.gz",),
     )
 
 
@@ -243,11 +242,11 @@ def test_real_ultrasound_has_26_pictures_one_of_them_with_two_lesions(data_dir: 
     cases = find_cases(data_dir / "us_busi")
 
     assert len(cases) == 26
-    assert [(case.name, len(case.more_labels)) for case in cases if case.more_labels] == [("benign_025", 1)]
+    assert [(case.name, len(case.labels)) for case in cases if len(case.labels) > 1] == [("benign_025", 2)]
 
 
 def test_real_cells_are_60(data_dir: Path) -> None:
     cases = find_cases(data_dir / "wbc_1")
 
     assert len(cases) == 60
-    assert not any(case.more_labels for case in cases)
+    assert all(len(case.labels) == 1 for case in cases)

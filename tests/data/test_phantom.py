@@ -56,7 +56,7 @@ def test_another_seed_gives_other_patients(phantom: Path, tmp_path: Path) -> Non
 def test_every_organ_is_there_and_big_enough_except_the_spleen_of_one_case(phantom: Path) -> None:
     volumes_ml = {}
     for case in find_cases(phantom):
-        label = read_image(case.label)
+        label = read_image(case.labels[0])
         voxel_ml = abs(np.linalg.det(label.geometry.affine[:3, :3])) / 1000
         volumes_ml[case.name] = [float((label.array == value).sum()) * voxel_ml for value in CLASS_NAMES]
 
@@ -68,7 +68,7 @@ def test_every_organ_is_there_and_big_enough_except_the_spleen_of_one_case(phant
 
 def test_organs_lie_on_their_own_side_in_every_orientation(phantom: Path) -> None:
     for case in find_cases(phantom):
-        label = read_image(case.label)
+        label = read_image(case.labels[0])
         image = read_image(case.images[0])
         to_world = label.geometry.affine
 
@@ -100,7 +100,7 @@ def test_grids_differ_and_one_is_oblique(phantom: Path) -> None:
 
 def test_values_are_those_of_a_ct(phantom: Path) -> None:
     for case in find_cases(phantom):
-        image, label = read_image(case.images[0]).array, read_image(case.label).array
+        image, label = read_image(case.images[0]).array, read_image(case.labels[0]).array
         assert image.dtype == np.int16
         assert -1024 <= image.min() < -950
         assert 350 < image.max() < 1500
