@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,23 @@ from medseg.errors import BundleError, OutputError
 from medseg.files import write_text
 from medseg.types import Colour, LabelClass
 
-_BLACK = (0, 0, 0)
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _REGION_LOSS = "RegionDiceCELoss"
 _OWN_VALUES = "coding: {take:"
 _STEPS = re.compile(r"^postprocessing_steps:.*$", re.MULTILINE)  # name the old classes
 _NO_STEPS = "postprocessing_steps: [] # of the label map; kinds: medseg/inference/postprocessing/steps.py"
 _OUTPUT_DIR = re.compile(r"^output_dir:.*$", re.MULTILINE)
+_OLD_CODING = re.compile(r"^label_reader:.*\bcoding:.*$", re.MULTILINE)
+_LABEL_READER = "label_reader: {_target_: medseg.images.reader.LabelReader, coding: "
+_IN_COLOURS = "classes, classes: $medseg.bundle.painted_classes(@_meta_)} # the colours of metadata.json"
+_ABOUT = re.compile(r"\A# .*$", re.MULTILINE)
 
 
 def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, background: Colour = _BLACK) -> None:
     """Copy a bundle's configs to `target`, with other classes in its metadata; without weights.
 
-    Its trainings go to `runs/NAME`, apart from those of `bundle`.
+    Its trainings go to `runs/NAME`, apart from those of `bundle`. Where that reads labels as masks or colours, the new
+    one's labels have the colours of `classes`.
 
     Args:
         bundle: its folder.
@@ -70,11 +75,28 @@ def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, backgrou
     for layer in (target / "configs").glob("*.yaml"):
         if _OWN_VALUES in layer.read_text(encoding="utf-8"):  # of datasets that number the old classes otherwise
             layer.unlink()
-    recipe = _STEPS.sub(_NO_STEPS, recipe)
-    write_text(target / "configs" / "train.yaml", _OUTPUT_DIR.sub(f"output_dir: runs/{target.name}", recipe))
+        else:
+            write_text(layer, _STEPS.sub(_NO_STEPS, layer.read_text(encoding="utf-8")))
+    for old, new in (
+        (_ABOUT, f"# {adapted['task']}: the recipe of {origin}."),
+        (_STEPS, _NO_STEPS),
+        (_OUTPUT_DIR, f"output_dir: runs/{target.name}"),
+        *_codings(classes, background),
+    ):
+        recipe = old.sub(new, recipe)
+    write_text(target / "configs" / "train.yaml", recipe)
     write_text(target / "configs" / "metadata.json", json.dumps(adapted, indent=2, ensure_ascii=False) + "\n")
     listed = "\n".join(f"- {each.value}: {each.name}" for each in classes)
     write_text(target / "docs" / "README.md", f"# {target.name}\n\nAdapted from {origin}. Classes:\n\n{listed}\n")
+
+
+def _codings(classes: Sequence[LabelClass], background: Colour) -> Iterator[tuple[re.Pattern[str], str]]:
+    """How labels in the colours of `classes` are read instead; nothing where these have none."""
+    colours = [each.colour for each in classes]
+    if all(colours):
+        masks = {(_BLACK, _WHITE): "white}", (_WHITE, _BLACK): "black}"}
+        two = (background, colours[0]) if len(colours) == 1 else None
+        yield _OLD_CODING, _LABEL_READER + masks.get(two, _IN_COLOURS)
 
 
 def _adapted(metadata: dict[str, Any], name: str, classes: Sequence[LabelClass]) -> dict[str, Any]:
@@ -82,12 +104,15 @@ def _adapted(metadata: dict[str, Any], name: str, classes: Sequence[LabelClass])
     outputs = metadata["network_data_format"]["outputs"]["pred"]
     outputs["num_channels"] = len(classes) + 1
     outputs["channel_def"] = {"0": "background"} | {str(each.value): each.name for each in classes}
-    metadata.pop("regions", None)
+    names = ", ".join(each.name for each in classes)
+    for of_the_old in ("regions", "references"):
+        metadata.pop(of_the_old, None)
     return metadata | {
         "name": name,
         "version": "0.1.0",
         "changelog": {"0.1.0": f"adapted from {metadata['name']} {metadata['version']}"},
-        "description": f"The recipe of {metadata['name']} for {', '.join(each.name for each in classes)}",
+        "task": f"Segmentation of {names}",
+        "description": f"The recipe of {metadata['name']} for {names}",
         "data_source": "",
         "label_classes": ", ".join(f"{value} {each}" for value, each in outputs["channel_def"].items()),
         "classes": {each.name: {"colour": list(each.colour or free[each.value])} for each in classes},

@@ -28,7 +28,7 @@ _REQUIRED = (
     "LICENSE",
 )
 _WEIGHTS = "models/model.pt"
-_OF_THE_WEIGHTS = ("models/decision.json", "models/fingerprint.json")
+_OF_THE_WEIGHTS = ("models/decision.json", "models/fingerprint.json", "models/LICENSE")
 _OF_THIS_MACHINE = re.compile(r"(^|_)(dir|path|file|folder|uri)$|^pretrained$")  # ids and keys
 _A_PATH = re.compile(r"/|~|\\\\|file:|[A-Za-z]:[\\/]")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one bundle, one file: no time stamps
@@ -38,7 +38,7 @@ def pack(bundle: Path, output: Path, *, checkpoint: Path | None = None) -> list[
     """Write a bundle to the zip file `output` under its own name; unpacked, it runs with medseg installed.
 
     Weights of a run bring along the decision that was tuned for them, the fingerprint of what they were trained
-    on, and the config that they were trained with (as `config.yaml`, which `trained` looks for), without what
+    on, a licence of their own, and the config that they were trained with (as `config.yaml`, which `trained` looks for), without what
     names places of this machine.
 
     Args:

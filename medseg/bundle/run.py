@@ -77,12 +77,13 @@ def run_bundle(
     _check_before_merge(own, layers, overrides, run_id)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from monai.bundle import create_workflow
+        from monai.bundle import ConfigWorkflow
 
-        for name in ("monai.bundle.scripts", "monai.bundle.workflows"):
-            logging.getLogger(name).setLevel(logging.ERROR)  # notices on eval() and folders: not for this user
+        logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # notices on folders: not for this user
         try:
-            workflow = create_workflow(config_file=[str(own), *map(str, layers)], run_id=run_id, **overrides)
+            # monai.bundle.create_workflow would leave out what is overridden by null
+            workflow = ConfigWorkflow([str(own), *map(str, layers)], run_id=run_id, **overrides)
+            workflow.initialize()
             workflow.run()
             workflow.finalize()
         except Exception as error:

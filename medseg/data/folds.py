@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from medseg.data.datalist import Case
 from medseg.errors import ConfigError, DatasetError
 
+_log = logging.getLogger(__name__)
 _NNUNET = "a list with {'train': [names], 'val': [names]} per fold, as nnU-Net's splits_final.json"
 
 
@@ -22,7 +24,8 @@ class Folds:
     Attributes:
         count: into how many folds.
         group: a regular expression whose first group, found in a case's name, is what must not be divided,
-            such as the patient; None where every case stands for itself.
+            such as the patient; None where every case stands for itself. A case in whose name it is not found does
+            so too, of which a warning tells.
         test_every: set every so many-th group aside for testing, where the dataset itself sets none aside;
             None for no test cases.
         file: a fixed split in nnU-Net's form (`splits_final.json`); replaces the other three.
@@ -57,6 +60,12 @@ class Folds:
 
     def _sides(self, cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
         ordered = sorted(cases, key=lambda case: case.name)
+        alone = [case.name for case in ordered if self.group is not None and _group_in(case.name, self.group) is None]
+        if alone and self.file is None:
+            _log.warning(
+                f"folds: group {self.group!r} is in {len(ordered) - len(alone)} of {len(ordered)} names and not in "
+                f"'{alone[0]}': such cases are split as if each were a patient; --folds::group gives another pattern"
+            )
         aside = [case for case in ordered if case.subset == "test"]
         if not aside and self.test_every is not None and self.file is None:
             if self.test_every < 2:
@@ -96,11 +105,13 @@ def split(
 
 
 def _group_of(case: str, pattern: str | None) -> str:
-    if pattern is None:
-        return case
+    return case if pattern is None else _group_in(case, pattern) or case
+
+
+def _group_in(case: str, pattern: str) -> str | None:
     try:
         found = re.search(pattern, case)
-        return (found.group(1) if found else None) or case
+        return (found.group(1) or None) if found else None
     except (re.error, IndexError, TypeError) as error:
         raise ConfigError(f"folds: group {pattern!r}: {error}; expected a pattern with a group in (...)") from error
 

@@ -59,6 +59,9 @@ def test_bundle_that_learns_regions_of_its_own_classes_is_refused(tmp_path: Path
 
 
 def test_steps_and_layers_that_name_the_old_classes_stay_behind(tmp_path: Path) -> None:
+    adapt(REPOSITORY / "bundles" / "brain_lgg_2d", tmp_path / "vessels_1", VESSELS)
+    assert "tumour" not in (tmp_path / "vessels_1" / "configs" / "volumes.yaml").read_text().replace("with tumour", "")
+
     adapt(REPOSITORY / "bundles" / "spleen_ct_3d", tmp_path / "vessels_2", VESSELS)
     assert trained(str(tmp_path / "vessels_2"))["postprocessing_steps"] == []
     assert sorted(each.name for each in (tmp_path / "vessels_2" / "configs").glob("*.yaml")) == [
@@ -72,12 +75,41 @@ def test_recipe_stays_and_weights_do_not_come_along(tmp_path: Path) -> None:
     adapt(BUNDLE, tmp_path / "mine", VESSELS)
 
     for file in (BUNDLE / "configs").glob("*.yaml"):
-        expected = file.read_bytes().replace(b"\noutput_dir: runs/colour_masks_2d\n", b"\noutput_dir: runs/mine\n")
-        assert (tmp_path / "mine" / "configs" / file.name).read_bytes() == expected
+        expected = file.read_text().replace("\noutput_dir: runs/colour_masks_2d\n", "\noutput_dir: runs/mine\n")
+        if file.name == "train.yaml":
+            about = "# Segmentation of artery, vein: the recipe of colour_masks_2d.\n"
+            expected = about + expected.partition("\n")[2]
+        assert (tmp_path / "mine" / "configs" / file.name).read_text() == expected
     assert (tmp_path / "mine" / "LICENSE").read_bytes() == (BUNDLE / "LICENSE").read_bytes()
     assert not (tmp_path / "mine" / "models").exists()
     assert "1: artery" in (tmp_path / "mine" / "docs" / "README.md").read_text()
     assert find_bundle(tmp_path / "mine") == tmp_path / "mine"
+
+
+@pytest.mark.parametrize(
+    ("colours", "background", "coding"),
+    [
+        ([(255, 255, 255)], (0, 0, 0), "white"),
+        ([(0, 0, 0)], (255, 255, 255), "black"),
+        ([(90, 90, 90)], (0, 0, 0), "classes"),
+        ([(255, 0, 0), (0, 0, 255)], (0, 0, 0), "classes"),
+        ([None], (0, 0, 0), {"background": 0, "cytoplasm": 128, "nucleus": 255}),
+    ],
+)
+def test_labels_have_the_colours_of_the_new_classes(
+    tmp_path: Path, colours: list[Any], background: tuple[int, int, int], coding: Any
+) -> None:
+    classes = [LabelClass(1 + index, f"c{index}", colour) for index, colour in enumerate(colours)]
+    adapt(REPOSITORY / "bundles" / "microscopy_cells_2d", tmp_path / "cells", classes, background=background)
+    assert trained(str(tmp_path / "cells")).config["label_reader"]["coding"] == coding
+    if coding == "classes":
+        seen = np.array([[background, *colours]], np.uint8)
+        Pillow.fromarray(np.kron(seen, np.ones((4, 4, 1), np.uint8))).save(tmp_path / "label.png")
+        import medseg  # noqa: F401  the config's expressions use it
+
+        reader = trained(str(tmp_path / "cells")).get_parsed_content("label_reader")
+        label = read_label(tmp_path / "label.png", coding=reader.coding)
+        assert np.unique(label.array).tolist() == list(range(len(colours) + 1))
 
 
 @pytest.mark.parametrize("name", BUNDLES)

@@ -126,6 +126,16 @@ def test_name_without_the_pattern_is_a_group_of_its_own() -> None:
     assert (names(training), names(validation)) == (["x", "y"], ["p1_a", "p1_b"])
 
 
+def test_names_without_the_pattern_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    Folds(2, PATIENT).of(slices(2, 3), 0)
+    Folds(2).of(make_cases(4), 0)
+    assert not caplog.messages
+
+    Folds(2, PATIENT).of([*slices(2, 3), *make_cases(4)], 0)
+    (told,) = caplog.messages
+    assert told.startswith(f"folds: group {PATIENT!r} is in 5 of 9 names and not in '0000': such cases are split as if")
+
+
 @pytest.mark.parametrize("pattern", ["(", "p.*", "(p)["])
 def test_pattern_that_is_none_or_has_no_group_is_an_error(pattern: str) -> None:
     with pytest.raises(ConfigError, match=r"^folds: group '.*': .*; expected a pattern with a group in \(\.\.\.\)$"):
