@@ -81,6 +81,8 @@ def together(folder: str | os.PathLike[str], name: str) -> Iterator[Together]:
         for each in files.names:
             (waiting / each).replace(folder / each)
         _to_disk(folder)
+    except OutputError as error:  # of a file that waits, in a folder that is about to go
+        raise OutputError(str(error).replace(str(waiting), str(folder))) from error
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{folder}: cannot be written ({reason}); choose another or free some space") from error

@@ -94,9 +94,8 @@ def _codings(classes: Sequence[LabelClass], background: Colour) -> Iterator[tupl
     """How labels in the colours of `classes` are read instead; nothing where these have none."""
     colours = [each.colour for each in classes]
     if all(colours):
-        masks = {(_BLACK, _WHITE): "white}", (_WHITE, _BLACK): "black}"}
-        two = (background, colours[0]) if len(colours) == 1 else None
-        yield _OLD_CODING, _LABEL_READER + masks.get(two, _IN_COLOURS)
+        masks: dict[tuple[Colour | None, ...], str] = {(_BLACK, _WHITE): "white}", (_WHITE, _BLACK): "black}"}
+        yield _OLD_CODING, _LABEL_READER + masks.get((background, *colours), _IN_COLOURS)
 
 
 def _adapted(metadata: dict[str, Any], name: str, classes: Sequence[LabelClass]) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def pack(bundle: Path, output: Path, *, checkpoint: Path | None = None) -> list[
     """Write a bundle to the zip file `output` under its own name; unpacked, it runs with medseg installed.
 
     Weights of a run bring along the decision that was tuned for them, the fingerprint of what they were trained
-    on, a licence of their own, and the config that they were trained with (as `config.yaml`, which `trained` looks for), without what
-    names places of this machine.
+    on, a licence of their own, and the config that they were trained with (as `config.yaml`, which `trained` looks
+    for), without what names places of this machine.
 
     Args:
         bundle: its folder.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 
 import typer
@@ -18,7 +20,7 @@ from medseg.cli.pack import pack
 from medseg.cli.phantom import phantom
 from medseg.cli.run import evaluate, predict, train, tune
 from medseg.cli.weights import weights
-from medseg.errors import on_one_line, user_error_in
+from medseg.errors import OutputError, on_one_line, user_error_in
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -61,10 +63,15 @@ def _options(
 
 def main() -> None:
     """Run the command line; a user's error is one line on stderr and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may hold what the console cannot show
     try:
         app()
     except Exception as error:
         mine = user_error_in(error)
+        if mine is None and isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            mine = OutputError(f"{error.filename or 'standard output'}: no space left; free some")
         if mine is None:
             raise
         sys.stderr.write(f"medseg: error: {on_one_line(str(mine))}\n")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import ConfigError, DatasetError
 from medseg.files import write_text
+from medseg.inference.batch.rows import as_text
 from medseg.metrics import ClassScore, ClassSummary, score_case, summarise
 
 
@@ -127,7 +128,7 @@ class Evaluation:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["case", *(field.name for field in fields(ClassScore))])
         for case, scores in self._scores.items():
-            writer.writerows([case, *asdict(score).values()] for score in scores)
+            writer.writerows([as_text(case), *asdict(score).values()] for score in scores)
         write_text(output_dir / "cases.csv", text.getvalue())
         write_text(output_dir / "summary.json", json.dumps(self.summary(), indent=2) + "\n")
 

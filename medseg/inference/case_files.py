@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from medseg.bundle.metadata import class_colours, class_names, label_classes, painted_classes
 from medseg.errors import ImageError, OutputError
-from medseg.files import together
+from medseg.files import PART, together
 from medseg.images import split_series, write_dicom_seg, write_labels, write_volume
 from medseg.inference.batch.rows import BETWEEN
 from medseg.inference.scan import Segmented
@@ -19,7 +19,14 @@ from medseg.pictures import Panel, contact_sheet, save
 PROBABILITIES = "_probabilities.nii.gz"
 _PREVIEW = "_preview.png"
 ENDINGS = (".nii.gz", ".png", ".dcm", _PREVIEW, PROBABILITIES)  # of all that is written of a case
-_LONGEST = 255 - len(PROBABILITIES)  # bytes of a case's name: file systems allow 255 in all
+_LONGEST = 255 - len(f"{PART}4194304-{PROBABILITIES}")  # bytes of a case's name: file systems allow 255 in all
+
+
+class Written(NamedTuple):
+    """What was written of a case: the files' names, and what is told of one that could not be made."""
+
+    names: Sequence[str]
+    warnings: Sequence[str]
 
 
 class CaseFiles:
@@ -68,34 +75,28 @@ class CaseFiles:
         entry: Mapping[str, Any],
         found: Segmented,
         label: NDArray[Any] | None = None,
-    ) -> Sequence[str]:
-        """Write them, all at once or, on failure, none.
+    ) -> Written:
+        """Write them, all at once or, on failure, none; a scan of which no DICOM SEG can be made has the others.
 
         Args:
             entry: the case's name and the path of its image.
             found: what was segmented.
             label: the true one, for the preview, where it is known.
 
-        Returns:
-            The names of the files.
-
         Raises:
             OutputError: if the folder cannot be written.
         """
-        name = entry["case"]
+        name, warnings = entry["case"], []
         with together(self._folder, name) as place:
             self._preview(place(f"{name}{_PREVIEW}"), name, found, label)
             if self._with_probabilities and found.probabilities is not None:
                 write_volume(place(f"{name}{PROBABILITIES}"), found.probabilities, found.scan.geometry)
             if found.scan.format == "DICOM" and isinstance(entry["image"], str):
-                write_dicom_seg(
-                    place(f"{name}.dcm"),
-                    found.labels,
-                    source=entry["image"],
-                    classes=label_classes(self._metadata),
-                    algorithm_name=self._metadata["name"],
-                    algorithm_version=self._metadata["version"],
-                )
+                try:
+                    self._segmentation_object(place(f"{name}.dcm"), entry["image"], found)
+                except ImageError as error:  # the scan does not tell what such an object must refer to
+                    place.names.remove(f"{name}.dcm")
+                    warnings.append(f"no DICOM SEG: {error}")
             is_picture = found.scan.spatial_dims == 2
             write_labels(
                 place(f"{name}.png" if is_picture else f"{name}.nii.gz"),
@@ -103,7 +104,17 @@ class CaseFiles:
                 found.scan.geometry,
                 classes=painted_classes(self._metadata) if is_picture else label_classes(self._metadata),
             )
-        return place.names
+        return Written(place.names, warnings)
+
+    def _segmentation_object(self, path: Path, source: str, found: Segmented) -> None:
+        write_dicom_seg(
+            path,
+            found.labels,
+            source=source,
+            classes=label_classes(self._metadata),
+            algorithm_name=self._metadata["name"],
+            algorithm_version=self._metadata["version"],
+        )
 
     def _preview(self, path: Path, title: str, found: Segmented, label: NDArray[Any] | None) -> None:
         scan = found.scan

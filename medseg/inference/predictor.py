@@ -29,7 +29,7 @@ from medseg.inference.batch.rows import CaseRow
 from medseg.inference.batch.shard import Shard
 from medseg.inference.budget import Budget
 from medseg.inference.cascade import Cascade, Coarse
-from medseg.inference.case_files import ENDINGS, PROBABILITIES, CaseFiles
+from medseg.inference.case_files import ENDINGS, PROBABILITIES, CaseFiles, Written
 from medseg.inference.ensemble import Ensemble
 from medseg.inference.inputs import named_entries
 from medseg.inference.pipeline import Pipeline
@@ -330,8 +330,8 @@ class Predictor(SupervisedEvaluator):
     def case(self, entry: Mapping[str, Any], found: Segmented, stages: Stages) -> CaseRow:
         """Write a segmented case. It runs beside the network, one case at a time, in the cases' order."""
         with stages("write"):
-            files = self.files.write(entry, found)
-        return self.row(entry, found, stages, files)
+            written = self.files.write(entry, found)
+        return self.row(entry, found, stages, written)
 
     def case_failed(self, entry: Mapping[str, Any], error: MedsegError) -> None:
         """Called for a case that could not be segmented; its row tells already."""
@@ -339,7 +339,9 @@ class Predictor(SupervisedEvaluator):
     def finish(self) -> None:
         """Called after the last case, when `rows` are known."""
 
-    def row(self, entry: Mapping[str, Any], found: Segmented, stages: Stages, files: Sequence[str] = ()) -> CaseRow:
+    def row(
+        self, entry: Mapping[str, Any], found: Segmented, stages: Stages, written: Written = Written((), ())
+    ) -> CaseRow:
         """What is told of a segmented case, and of the files that were written of it."""
         return CaseRow.of(
             entry["case"],
@@ -349,8 +351,8 @@ class Predictor(SupervisedEvaluator):
             seconds=stages.seconds,
             verdict=self._verdict(found),
             confidence=found.confidence,
-            warnings=found.scan.warnings,
-            files=files,
+            warnings=(*found.scan.warnings, *written.warnings),
+            files=written.names,
         )
 
     def open(self, entry: Mapping[str, Any], stages: Stages) -> Opened:

@@ -5,11 +5,10 @@ from medseg.metrics.confusion import Confusion
 from medseg.metrics.groups import dice_per_group, stack_groups
 from medseg.metrics.overlap import dice, iou
 from medseg.metrics.partition import (
-    BestScores,
     PartitionScore,
-    best_over_thresholds,
     information_score,
     rand_score,
+    scores_over_thresholds,
     segments,
     thinned,
 )
@@ -20,7 +19,6 @@ from medseg.metrics.surface import SurfaceDistances, surface_distances
 from medseg.metrics.warping import pixel_error, warped, warping_error
 
 __all__ = [
-    "BestScores",
     "ClassScore",
     "ClassSummary",
     "Confusion",
@@ -29,7 +27,6 @@ __all__ = [
     "PartitionScore",
     "ScoreHistogram",
     "SurfaceDistances",
-    "best_over_thresholds",
     "bootstrap",
     "dice",
     "dice_per_group",
@@ -40,6 +37,7 @@ __all__ = [
     "rand_score",
     "resampled_sums",
     "score_case",
+    "scores_over_thresholds",
     "segments",
     "stack_groups",
     "summarise",

@@ -8,7 +8,6 @@ number of each pixel's segment, 0 on the boundaries between them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,16 +31,6 @@ class PartitionScore(NamedTuple):
     f_score: float
     split: float
     merge: float
-
-
-@dataclass(frozen=True)
-class BestScores:
-    """The highest F-scores over the thresholds, and the threshold that each has."""
-
-    rand: float
-    rand_threshold: float
-    information: float
-    information_threshold: float
 
 
 def segments(cell_interior: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -119,42 +108,32 @@ def information_score(truth: Segments, proposal: Segments) -> PartitionScore:
     return PartitionScore(2 * split * merge / (split + merge) if split + merge else 0.0, split, merge)
 
 
-def best_over_thresholds(
-    truths: Sequence[Segments],
-    probabilities: Sequence[NDArray[np.floating[Any]]],
+def scores_over_thresholds(
+    truth: Segments,
+    probability: NDArray[np.floating[Any]],
     thresholds: Sequence[float] = THRESHOLDS,
     *,
     thin: bool = True,
-) -> BestScores:
-    """The highest mean V_rand and V_info of many slices over the thresholds of the cell interior.
+) -> NDArray[np.float64]:
+    """V_rand and V_info of a slice at every threshold of the cell interior: `(thresholds, 2)`.
 
-    As the challenge does, each slice is scored by itself and the mean taken over slices (those without a
-    true segment left out), at one threshold for all of them; V_rand and V_info each take their own.
+    The challenge reports the highest mean of many slices over the thresholds, each score at its own.
 
     Args:
-        truths: the true segments of each slice, 2D.
-        probabilities: of each slice's pixels to be no boundary, 0 to 1, of the same shapes.
+        truth: the true segments, 2D; without any, all scores are NaN.
+        probability: of each pixel to be no boundary, 0 to 1, of the same shape.
         thresholds: t of `probability >= t`.
         thin: whether to thin the proposal's boundaries, as the challenge's final scores do.
 
     Raises:
-        ValueError: if truths and probabilities differ in number or shape.
+        ValueError: if the shapes differ.
     """
-    rand, information = [], []
+    scores = []
     for threshold in thresholds:
-        scores = []
-        for truth, probability in zip(truths, probabilities, strict=True):
-            proposal: Segments = segments(probability >= threshold)
-            proposal = thinned(proposal) if thin else proposal
-            scores.append((rand_score(truth, proposal).f_score, information_score(truth, proposal).f_score))
-        known = [score for score in scores if not np.isnan(score).any()]
-        means = np.mean(known, axis=0) if known else (np.nan, np.nan)
-        rand.append(float(means[0]))
-        information.append(float(means[1]))
-    best_rand, best_information = int(np.argmax(rand)), int(np.argmax(information))
-    return BestScores(
-        rand[best_rand], thresholds[best_rand], information[best_information], thresholds[best_information]
-    )
+        proposal: Segments = segments(probability >= threshold)
+        proposal = thinned(proposal) if thin else proposal
+        scores.append((rand_score(truth, proposal).f_score, information_score(truth, proposal).f_score))
+    return np.asarray(scores)
 
 
 def _contingency(

@@ -1,7 +1,7 @@
 """What of a training may leave the machine, and under which name MLflow takes it.
 
 A tracking server is often shared, and the folder of a study is often named after a patient: every
-local path stays here.
+local path stays here, and so does a password in an address.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from medseg.tracking.uri import without_user
 
 LOCAL_PATH = "<local path>"
 
@@ -87,7 +89,7 @@ def _hidden(key: str, value: object, roots: tuple[str, ...]) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     local = isinstance(value, os.PathLike) or _is_path_under(key, value) or _is_local(str(value), roots)
-    return LOCAL_PATH if local else str(value)
+    return LOCAL_PATH if local else without_user(str(value))
 
 
 def _is_local(value: str, roots: tuple[str, ...]) -> bool:

@@ -155,7 +155,7 @@ class Store:
                 "start it, or name another by tracking_uri or MLFLOW_TRACKING_URI"
             )
         reason = str(error).strip().partition("\n")[0][:300]
-        return f"tracking database {self.uri} cannot be used now, training goes on without it: {reason}"
+        return f"tracking database {without_user(self.uri)} cannot be used now, training goes on without it: {reason}"
 
     def check(self) -> None:
         """Raise `NoAnswerError` for a server that is down, before a call waits for it much longer."""

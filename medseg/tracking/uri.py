@@ -29,7 +29,9 @@ def full_uri(given: str | None) -> str:
     name, mend = "tracking_uri" if given else _VARIABLE, "write sqlite:///FOLDER/mlflow.db or http://HOST:PORT"
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme == "file" or (":" not in uri and uri != "databricks"):
-        raise ConfigError(f"{name} {uri!r}: MLflow keeps runs in a database or on a server, not in a folder; {mend}")
+        raise ConfigError(
+            f"{name} {without_user(uri)!r}: MLflow keeps runs in a database or on a server, not in a folder; {mend}"
+        )
     if scheme not in _SCHEMES and not entry_points(group="mlflow.tracking_store", name=scheme):
         raise ConfigError(f"{name} {without_user(uri)!r}: MLflow knows no '{scheme}'; {mend}")
     database = sqlite_file(uri)

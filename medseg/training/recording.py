@@ -25,6 +25,7 @@ from medseg.inference.quality.fingerprint import FILE_NAME as FINGERPRINT
 from medseg.pictures import Panel, contact_sheet, learning_curves, save
 from medseg.tracking.names import public_config
 from medseg.tracking.tracker import Tracker
+from medseg.tracking.uri import without_user
 from medseg.training.checkpoint import BestAndLast
 from medseg.training.validation import KEY_METRIC, Validator
 
@@ -77,8 +78,9 @@ class Recording:
 
     def start(self) -> None:
         """Open the MLflow run, or go on with it and send it what it lacks."""
+        own = {**self.config, "tracking_uri": without_user(self._tracking_uri) if self._tracking_uri else None}
         self._checkpoint.describe = partial(
-            write_text, self._output_dir / "config.yaml", yaml.safe_dump(self.config, sort_keys=False)
+            write_text, self._output_dir / "config.yaml", yaml.safe_dump(own, sort_keys=False)
         )
         public = public_config(self.config)
         self._tracker = Tracker.start(

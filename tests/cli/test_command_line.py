@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from medseg import __version__
 from medseg.cli.main import app
 from medseg.cli.run import measure_lines
+from medseg.images import Geometry, write_labels
 
 
 def medseg(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -33,6 +36,18 @@ def test_demo_leaves_folders_that_no_demo_made(tmp_path: Path) -> None:
     done = medseg("demo", tmp_path)
     assert done.returncode == 1 and "training: is there already, and no earlier demo made it" in done.stderr
     assert (tmp_path / "training" / "mine.txt").is_file()
+
+
+def test_console_without_the_letters_or_the_room_ends_in_no_traceback(tmp_path: Path) -> None:
+    write_labels(tmp_path / "Schädel.nii.gz", np.zeros((3, 3, 3), np.uint8), Geometry((3, 3, 3), np.eye(4)))
+    words = [sys.executable, "-c", "from medseg.cli.main import main; main()", "inspect", str(tmp_path)]
+    narrow = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=True)
+    assert b"Sch\\xe4del" in narrow.stdout
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.splitlines() == ["medseg: error: standard output: no space left; free some"]
 
 
 def test_version() -> None:

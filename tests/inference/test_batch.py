@@ -80,15 +80,19 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
         row_of("a", warnings=("no liver found; look", 'quoted, "so"')),
         row_of("b, c", voxels={"liver": 1, "left kidney": 2}, volume_ml={}),
         CaseRow.failed("d", "two\nlines \x1b[2J", {}),
+        CaseRow.failed("=cmd|' -C calc'!A0", "+1", {}),
+        row_of("'quoted", warnings=("-1 @ x",)),
     ]
     results = Results(tmp_path, CLASSES)
     for row in rows:
         results.append(row)
     assert list(results.rows().values()) == rows
     assert list(Results(tmp_path, CLASSES).rows().values()) == rows
-    assert (tmp_path / "results.csv").read_bytes().count(b"\n") == 4
+    assert (tmp_path / "results.csv").read_bytes().count(b"\n") == 1 + len(rows)
     with (tmp_path / "results.csv").open(newline="") as stream:
-        assert [row["volume_ml:liver"] for row in csv.DictReader(stream)] == ["0.25", "", ""]
+        table = list(csv.DictReader(stream))
+    assert [row["volume_ml:liver"] for row in table] == ["0.25", "", "", "", "0.25"]
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in table for cell in row.values()), "formulas"
 
 
 @settings(max_examples=20)
@@ -358,16 +362,18 @@ def test_names_that_cannot_be_written_and_scans_that_are_not_there_have_a_row_an
 ) -> None:
     scan = phantom / "images" / "case_001.nii.gz"
     long, preview = tmp_path / f"{'n' * 240}.nii.gz", tmp_path / "case_001_preview.nii.gz"
-    two = tmp_path / "a | b.nii.gz"
-    for each in (long, preview, two):
+    two, longest = tmp_path / "a | b.nii.gz", tmp_path / f"{'m' * 220}.nii.gz"
+    latin = tmp_path / os.fsdecode(b"b\xe4r.nii.gz")
+    for each in (long, preview, two, longest, latin):
         shutil.copy(scan, each)
-    with pytest.raises(MedsegError, match="4 of 5 cases failed"):
-        predict(scan, long, preview, two, tmp_path / "nowhere.nii.gz")
+    with pytest.raises(MedsegError, match="4 of 7 cases failed"):
+        predict(scan, long, preview, two, longest, latin, tmp_path / "nowhere.nii.gz", save_probabilities=True)
     with (tmp_path / "out" / "results.csv").open(newline="") as stream:
         errors = {row["case"][:10]: row["error"] for row in csv.DictReader(stream)}
-    assert errors.keys() == {"case_001", "case_001_p", "n" * 10, "a | b", "nowhere"} and not errors["case_001"]
+    assert errors.keys() == {"case_001", "case_001_p", "n" * 10, "m" * 10, "a | b", "b\\udce4r", "nowhere"}
+    assert not (errors["case_001"] or errors["m" * 10] or errors["b\\udce4r"])
     assert "separates files in results.csv" in errors["a | b"]
-    assert "has 240 bytes, over 234; rename" in errors["n" * 10]
+    assert "has 240 bytes, over 220; rename" in errors["n" * 10]
     assert "files of 'case_001' are called so" in errors["case_001_p"]
     assert "does not exist" in errors["nowhere"]
 

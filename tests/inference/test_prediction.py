@@ -89,6 +89,20 @@ def test_dicom_series_gets_a_dicom_seg_of_the_same_voxels(predict: Predict, phan
     assert header.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmName
 
 
+def test_scan_of_which_no_dicom_seg_can_be_made_has_its_label_map(
+    predict: Predict, phantom: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "series").mkdir()
+    for file in (phantom / "dicom_case").iterdir():
+        dataset = pydicom.dcmread(file)
+        del dataset.StudyInstanceUID
+        dataset.save_as(tmp_path / "series" / file.name)
+    (row,) = predict(tmp_path / "series").rows
+    assert sorted(row.files) == ["series.nii.gz", "series_preview.png"]
+    assert any("no DICOM SEG: " in each and "StudyInstanceUID" in each for each in row.warnings)
+    assert not (tmp_path / "out" / "series.dcm").exists()
+
+
 def test_probabilities_are_written_where_asked(predict: Predict, phantom: Path, tmp_path: Path) -> None:
     predict(phantom / "images" / "case_001.nii.gz", save_probabilities=True)
     labels = read_image(tmp_path / "out" / "case_001.nii.gz")

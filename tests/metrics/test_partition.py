@@ -15,7 +15,7 @@ from skimage.metrics import adapted_rand_error, contingency_table, variation_of_
 from skimage.segmentation import watershed
 from sklearn.metrics.cluster import homogeneity_completeness_v_measure
 
-from medseg.metrics import best_over_thresholds, information_score, rand_score, segments, thinned
+from medseg.metrics import information_score, rand_score, scores_over_thresholds, segments, thinned
 
 LABELS = npst.arrays(np.int64, (2, 5, 6), elements=st.integers(0, 3))
 
@@ -161,32 +161,24 @@ def test_scores_after_thinning_are_those_after_a_watershed() -> None:
         assert list(mine) == pytest.approx(list(theirs), abs=0.01)
 
 
-def test_best_threshold_is_one_for_all_slices_by_their_mean() -> None:
+def test_scores_of_a_slice_at_every_threshold() -> None:
     truth = halves()
-    right = np.where(truth == 0, 0.45, 0.95)
     leaky = np.where(truth == 0, 0.65, 0.95)
-    best = best_over_thresholds([truth, truth], [right, leaky])
-    assert (best.rand, best.information) == pytest.approx((1, 1))
-    assert best.rand_threshold == best.information_threshold == pytest.approx(0.7)
-    low = best_over_thresholds([truth, truth], [right, leaky], thresholds=[0.5])
-    assert (low.rand, low.information) == pytest.approx(((1 + 2 / 3) / 2, 0.5))
+    scores = scores_over_thresholds(truth, leaky, thresholds=[0.5, 0.7])
+    assert scores == pytest.approx(np.array([[2 / 3, 0], [1, 1]]))
 
 
-def test_slice_without_a_true_segment_is_left_out() -> None:
-    truth = halves()
-    probability = np.where(truth == 0, 0.2, 0.8)
-    assert best_over_thresholds([truth, 0 * truth], [probability] * 2).rand == pytest.approx(1)
-    assert isnan(best_over_thresholds([0 * truth], [probability]).rand)
+def test_slice_without_a_true_segment_has_no_score() -> None:
+    assert np.isnan(scores_over_thresholds(0 * halves(), np.full(halves().shape, 0.8))).all()
 
 
 def test_wide_boundaries_cost_nothing_once_thinned() -> None:
     truth = np.zeros((40, 41), dtype=np.int64)
     truth[:, :20], truth[:, 21:] = 1, 2
     probability = np.where(np.abs(np.arange(41) - 20) < 4, 0.0, 1.0) * np.ones((40, 1))
-    wide = best_over_thresholds([truth], [probability], thin=False)
-    thin = best_over_thresholds([truth], [probability])
-    assert wide.rand < 0.9
-    assert thin.rand > 0.97
+    wide, thin = (scores_over_thresholds(truth, probability, [0.5], thin=each)[0, 0] for each in (False, True))
+    assert wide < 0.9
+    assert thin > 0.97
 
 
 def test_shapes_that_do_not_fit_are_named() -> None:

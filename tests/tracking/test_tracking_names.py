@@ -19,6 +19,11 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_password_in_an_address_stays_here() -> None:
+    params = public_params({"tracking_uri": "http://me:S3cret@host:5000", "a": {"b": ["postgresql://me:S3@cret@db/x"]}})
+    assert params == {"tracking_uri": "http://host:5000", "a/b": '["postgresql://db/x"]'}
+
+
 def test_flattens_a_config() -> None:
     config = {
         "train": {"lr": 3e-4, "amp": True, "seed": None, "name": "liver"},

@@ -60,6 +60,7 @@ _WANTED: tuple[str | int, ...] = (
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "RealWorldValueMappingSequence"),
 )
 _TAGS = [tag_of(wanted) for wanted in _WANTED]
+_FRAMES_OF_A_DEFLATED_FILE = 2**16
 _PIXELS = {0x7FE00010, 0x7FE00009, 0x7FE00008}
 
 
@@ -182,6 +183,9 @@ def _check_image(header: Header, *, has_pixels: bool) -> None:
     for keyword, value in needed.items():
         if value < 1:
             raise ImageError(f"{file}: an image without {keyword}; export it again")
+    # Compressed or not, a frame takes bytes; only a deflated file may have fewer than it will hold.
+    if header.frames > max(file.stat().st_size, _FRAMES_OF_A_DEFLATED_FILE):
+        raise ImageError(f"{file}: NumberOfFrames is {header.frames}, more than the file can hold; export it again")
     if not header.photometric:
         raise ImageError(f"{file}: an image without PhotometricInterpretation; export it again")
     if not (0 < header.bits_stored <= header.bits_allocated and header.bits_stored - 1 <= header.high_bit) or (

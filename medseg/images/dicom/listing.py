@@ -78,12 +78,12 @@ class Series:
             return mosaic.geometry.shape
         return first.columns, first.rows, len(self.part.frames) or first.frames
 
-    def named(self, number: int, *, described: bool = True) -> str:
-        """One line for a list; without the description, which may tell of a patient, where it is kept."""
+    def named(self, number: int) -> str:
+        """One line for a message: what tells volumes apart, and no SeriesDescription, which may tell of a patient."""
         size = " x ".join(map(str, self.size)) if self.size else f"{len(self.headers)} files"
         what = {IMAGE: "", OTHER: pydicom.uid.UID(self.headers[0].sop_class).name}.get(self.kind, self.kind)
-        description = f"'{self.description}'" if self.description and described else ""
-        words = [self.headers[0].modality or "?", what, size, description]
+        note = f"'({self.part.note})'" if self.part.note else ""
+        words = [self.headers[0].modality or "?", what, size, note]
         return f"{number} = {' '.join(filter(None, words))}"
 
 

@@ -162,7 +162,7 @@ def _listed(found: Sequence[Series]) -> str:
 
 
 def _beside(found: Sequence[Series], chosen: Series) -> list[str]:
-    others = [each.named(number, described=False) for number, each in enumerate(found, 1) if each is not chosen]
+    others = [each.named(number) for number, each in enumerate(found, 1) if each is not chosen]
     return [f"not read, beside it: {'; '.join(others)}"] if others else []
 
 

@@ -47,7 +47,9 @@ def input_identity(image: str | Sequence[str]) -> str:
             files, series = files_at(path), split_series(path)[1]
             for file in files:
                 state = file.stat()
-                digest.update(f"{series} {file.name} {state.st_size} {state.st_mtime:.0f}\n".encode())
+                digest.update(
+                    f"{series} {file.name} {state.st_size} {state.st_mtime:.0f}\n".encode(errors="surrogateescape")
+                )
             for number in sorted({0, len(files) // 2, len(files) - 1}) if files else ():
                 digest.update(_some_of(files[number]))
     except (ImageError, OSError):

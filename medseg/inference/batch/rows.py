@@ -14,6 +14,7 @@ from medseg.inference.quality.verdict import Verdict
 from medseg.inference.stages import STAGES
 
 BETWEEN = " | "  # the warnings, or files, in a table's cell
+_FORMULA = ("=", "+", "-", "@")  # how a cell begins that a spreadsheet would compute
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class CaseRow:
         for group in ("volume_ml", "voxels", "seconds"):
             record.update({f"{group}:{key}": value for key, value in self.as_dict()[group].items()})
         texts = {name: BETWEEN.join(getattr(self, name)) for name in ("warnings", "files")}
-        return {**record, **texts, "error": self.error or "", "model": self.model, "input": self.input}
+        record |= {**texts, "error": self.error or "", "model": self.model, "input": self.input}
+        return {column: as_text(value) if isinstance(value, str) else value for column, value in record.items()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, str]) -> CaseRow:
@@ -113,6 +115,7 @@ class CaseRow:
         Raises:
             ValueError: if there is no number where one belongs.
         """
+        record = {column: cell[1:] if cell.startswith("'") else cell for column, cell in record.items()}
         numbers: dict[str, dict[str, Any]] = {"volume_ml": {}, "voxels": {}, "seconds": {}}
         for column, value in record.items():
             group, colon, key = column.partition(":")
@@ -129,6 +132,11 @@ class CaseRow:
             model=record["model"],
             input=record["input"],
         )
+
+
+def as_text(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula, whatever a file's name begins with: behind a `'` then."""
+    return f"'{cell}" if cell.startswith((*_FORMULA, "'")) else cell
 
 
 def _texts(cell: str) -> tuple[str, ...]:

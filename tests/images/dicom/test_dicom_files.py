@@ -112,11 +112,9 @@ def test_several_series_are_listed_in_order_and_one_must_be_named(two: Path) -> 
     first, second = list_series(two)
     assert (first.number, first.description, first.modality, first.size) == (1, "Arterial  phase", "CT", (4, 3, 3))
     assert (second.number, second.kind, second.spacing, len(second.files)) == (2, "image", (2, 3, 5), 4)
-    with pytest.raises(
-        ImageError, match=r"holds 2 series: 1 = CT 4 x 3 x 3 'Arterial  phase'; 2 = .*::NUMBER"
-    ) as caught:
+    with pytest.raises(ImageError, match=r"holds 2 series: 1 = CT 4 x 3 x 3; 2 = .*::NUMBER") as caught:
         read_dicom(two)
-    assert "Doe" not in str(caught.value) and "\x07" not in str(caught.value)
+    assert "Doe" not in str(caught.value) and "Arterial" not in str(caught.value)
 
 
 @pytest.mark.parametrize("by", ["number", "uid", "description", "part"])

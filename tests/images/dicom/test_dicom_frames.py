@@ -67,6 +67,15 @@ def test_frames_in_any_order_are_sorted_by_their_place(tmp_path: Path) -> None:
     np.testing.assert_allclose(image.geometry.affine, np.diag([-2.0, -3, 5, 1]), atol=1e-9)
 
 
+def test_more_frames_than_a_file_can_hold_are_an_error_and_take_no_memory(tmp_path: Path) -> None:
+    file = enhanced(tmp_path / "a.dcm", [at(0)], SHARED, NumberOfFrames=2**31 - 1)
+    dataset = pydicom.dcmread(file)
+    del dataset.PerFrameFunctionalGroupsSequence
+    dataset.save_as(file)
+    with pytest.raises(ImageError, match=r"a\.dcm: NumberOfFrames is 2147483647, more than the file can hold; export"):
+        read_dicom(file)
+
+
 def test_rescale_of_a_frame_goes_before_the_shared_one(tmp_path: Path) -> None:
     shared = SHARED | {"PixelValueTransformationSequence": item(RescaleSlope=2, RescaleIntercept=1)}
     own = item(RescaleSlope=3, RescaleIntercept=-5)
