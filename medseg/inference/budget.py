@@ -64,8 +64,8 @@ class Budget:
         needed, limit = used_memory(_CPU) + _RESAMPLING * voxels, _limit(_CPU, self._ram)
         if needed > limit:
             raise MedsegError(
-                f"{path}: has {voxels:.2g} voxels at the bundle's spacing, for which {needed / _GB:.1f} GB of "
-                f"{limit / _GB:.1f} GB (ram) would be taken; is its spacing right? allow more with --ram"
+                f"{path}: has {voxels:.2g} voxels at the bundle's spacing, for which {needed / _GB:.2f} GB of "
+                f"{limit / _GB:.2f} GB (ram) would be taken; is its spacing right? allow more with --ram"
             )
 
     def for_windows(self, image: torch.Tensor, source_voxels: int) -> float:
@@ -84,7 +84,7 @@ class Budget:
             needed += source_voxels + self._beside
         if needed >= limit:
             raise MedsegError(
-                f"{self._name} {limit / _GB:.1f} GB: the scan of {source_voxels} voxels takes {needed / _GB:.1f} GB "
+                f"{self._name} {limit / _GB:.2f} GB: the scan of {source_voxels} voxels takes {needed / _GB:.2f} GB "
                 f"before the network begins; allow more with --{self._name}"
             )
         return (limit - needed) / _ROOM
@@ -102,9 +102,14 @@ class Budget:
         if self._device.type == "cpu":
             more = source_voxels + max(more, _COUNTING * source_voxels) + self._beside
         peak = used_memory(self._device) + more
+        limit = _limit(self._device, self._given)
+        if peak > limit and self._given is not None:
+            raise MedsegError(
+                f"{self._name} {self._given}: about {peak / _GB:.2f} GB would be taken, with windows as small as "
+                f"may be; allow more with --{self._name}"
+            )
         if peak > _MORE * self._told:
             self._told = peak
-            limit = _limit(self._device, self._given)
             _log.info(
                 f"memory: about {peak / _GB:.1f} GB at most, of {limit / _GB:.1f} GB ({self._name}) that may be taken"
             )

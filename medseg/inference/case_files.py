@@ -29,6 +29,9 @@ class Written(NamedTuple):
     warnings: Sequence[str]
 
 
+NOTHING_WRITTEN = Written((), ())
+
+
 class CaseFiles:
     """Writes the label map of a case, its preview and, where it has them, its probabilities.
 

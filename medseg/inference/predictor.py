@@ -29,7 +29,7 @@ from medseg.inference.batch.rows import CaseRow
 from medseg.inference.batch.shard import Shard
 from medseg.inference.budget import Budget
 from medseg.inference.cascade import Cascade, Coarse
-from medseg.inference.case_files import ENDINGS, PROBABILITIES, CaseFiles, Written
+from medseg.inference.case_files import ENDINGS, NOTHING_WRITTEN, PROBABILITIES, CaseFiles, Written
 from medseg.inference.ensemble import Ensemble
 from medseg.inference.inputs import named_entries
 from medseg.inference.pipeline import Pipeline
@@ -340,7 +340,7 @@ class Predictor(SupervisedEvaluator):
         """Called after the last case, when `rows` are known."""
 
     def row(
-        self, entry: Mapping[str, Any], found: Segmented, stages: Stages, written: Written = Written((), ())
+        self, entry: Mapping[str, Any], found: Segmented, stages: Stages, written: Written = NOTHING_WRITTEN
     ) -> CaseRow:
         """What is told of a segmented case, and of the files that were written of it."""
         return CaseRow.of(

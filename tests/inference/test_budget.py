@@ -51,6 +51,8 @@ def test_what_will_be_held_is_told_and_again_when_it_is_more(caplog: pytest.LogC
     peaks = [float(line.split("about ")[1].split(" GB")[0]) for line in caplog.messages]
     assert len(peaks) == 2 and peaks[0] == pytest.approx(5 + used_memory(CPU) / 1e9, abs=0.1)
     assert "of 100.0 GB (ram)" in caplog.text
+    with pytest.raises(MedsegError, match=r"^ram 100: about 12\d\.\d\d GB would be taken, .*; allow more with --ram$"):
+        budget.tell(100e9, 1000)
 
 
 def test_another_scan_is_read_beside_the_network_only_where_half_of_the_rest_holds_it() -> None:

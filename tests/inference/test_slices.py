@@ -81,3 +81,21 @@ def test_what_makes_no_slices_is_told(given: dict[str, int], message: str) -> No
 def test_a_picture_has_no_slices() -> None:
     with pytest.raises(ConfigError, match="2 axes"):
         Slices(SimpleInferer())(volume(1, 1, 5, 5), lopsided(1))
+
+
+@pytest.mark.parametrize("memory", [None, 1e6])
+def test_slices_that_are_put_together_are_in_the_forecast_and_fewer_where_memory_is_short(
+    memory: float | None,
+) -> None:
+    network, image = nn.Conv2d(1, 50, 1), volume(1, 64, 64, 20)
+    inferer = Slices(SlidingWindow((64, 64)))
+    inferer.memory = memory
+    pieces = list(inferer.pieces(image, network))
+    held = 2 * max(piece.logits.nbytes for piece in pieces)
+    assert inferer.needed is not None and inferer.needed >= held
+    assert max(piece.logits.shape[3] for piece in pieces) == (9 if memory is None else 2)
+
+
+def test_mirrored_slices_have_two_axes() -> None:
+    with pytest.raises(ConfigError, match=r"^mirrored axes \[0, 2\]: slices have only 2 spatial axes$"):
+        Mirrored(Slices(SlidingWindow((8, 8))), axes=[0, 2])(volume(1, 1, 8, 8, 3), nn.Conv2d(1, 2, 1))

@@ -52,8 +52,10 @@ class Mirrored(InfererWrapper):
         return pieces_of(self._inferer, image, self._copies(network, image.ndim - 1))
 
     def _copies(self, network: nn.Module, dims: int) -> nn.Module:
+        dims -= self.cuts_slices  # which are what the network sees
         if any(axis >= dims for axis in self._axes):
-            raise ConfigError(f"mirrored axes {list(self._axes)}: the image has only {dims} spatial axes")
+            what = "slices have" if self.cuts_slices else "the image has"
+            raise ConfigError(f"mirrored axes {list(self._axes)}: {what} only {dims} spatial axes")
         if self._known is None or self._known.inner is not network:
             self._known = _Copies(network, self._axes, self._transpose)
         return self._known

@@ -13,7 +13,7 @@ from medseg.errors import ConfigError
 from medseg.inference.windows.inferer_wrapper import InfererWrapper
 from medseg.inference.windows.pieces import Piece, as_given, joined, pieces_of
 
-_BLOCK = 8  # slices of a piece, so that what is done with pieces is not done for every slice
+_BLOCK = 8  # slices of a piece at most, so that what is done with pieces is not done for every slice
 
 
 class Slices(InfererWrapper):
@@ -40,11 +40,18 @@ class Slices(InfererWrapper):
             raise ConfigError(f"neighbours {neighbours}: expected 0 or more")
         self._axis = axis
         self._neighbours = neighbours
+        self._held = 0  # bytes of a block's slices, which are held twice
 
     @property
     def cuts_slices(self) -> bool:
         """Always: it takes volumes, whatever the network does."""
         return True
+
+    @property
+    def needed(self) -> float | None:
+        """Bytes that a slice's windows are forecast to take, and the slices that are put together."""
+        windows = super().needed
+        return None if windows is None else windows + self._held
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """What the network says of every voxel: `(N, C, spatial...)` to `(N, classes, spatial...)`, float32."""
@@ -55,14 +62,20 @@ class Slices(InfererWrapper):
         """The same of one image `(C, spatial...)`, some slices at a time."""
         if image.ndim != 4:
             raise ConfigError(f"an image with {image.ndim - 1} axes: slices are cut of one with 3")
-        return self._blocks(image.as_subclass(torch.Tensor), network)
+        image = image.as_subclass(torch.Tensor)
+        first = self._logits(image, 0, network)  # which tells how many classes there are
+        block, memory = min(_BLOCK, image.shape[1 + self._axis]), self.memory
+        if memory is not None:
+            block = max(1, min(block, int(memory / 4 / first.nbytes)))
+        self._held = 2 * (block + 1) * first.nbytes
+        return self._blocks(image, network, first, block)
 
-    def _blocks(self, image: torch.Tensor, network: nn.Module) -> Iterator[Piece]:
+    def _blocks(self, image: torch.Tensor, network: nn.Module, first: torch.Tensor, block: int) -> Iterator[Piece]:
         count = image.shape[1 + self._axis]
         last: list[torch.Tensor] = []  # of the block before: what lies between two blocks needs both
-        for begin in range(0, count, _BLOCK):
-            end = min(begin + _BLOCK, count)
-            found = last + [self._logits(image, place, network) for place in range(begin, end)]
+        for begin in range(0, count, block):
+            end = min(begin + block, count)
+            found = last + [self._logits(image, place, network) if place else first for place in range(begin, end)]
             start = begin - len(last)
             last = found[-1:]
             core = slice(start, count if end == count else end - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from monai.utils import ensure_tuple_rep, fall_back_tuple
 from torch import nn
 
 from medseg.errors import ConfigError
+from medseg.inference.backends.onednn import Onednn
 from medseg.inference.windows.boxes import Box, all_channels, box_at, seen_from, within
 from medseg.inference.windows.forecast import Forecast
 from medseg.inference.windows.grid import WindowGrid, padded
@@ -199,7 +201,9 @@ class SlidingWindow(SlidingWindowInferer):
             blend.move_on(following - top)
 
     def _logits(self, windows: torch.Tensor, network: nn.Module) -> torch.Tensor:
-        found = network(windows.to(self._computes(windows)))
+        windows = windows.to(self._computes(windows))
+        with Onednn() if windows.device.type == "cpu" else nullcontext():
+            found = network(windows)
         return _checked(found, len(windows), tuple(windows.shape[2:])).to(self._holds(windows))
 
     def _computes(self, image: torch.Tensor) -> torch.device:
