@@ -21,22 +21,31 @@ _STEPS = re.compile(r"^postprocessing_steps:.*$", re.MULTILINE)  # name the old 
 _NO_STEPS = "postprocessing_steps: [] # of the label map; kinds: medseg/inference/postprocessing/steps.py"
 _OUTPUT_DIR = re.compile(r"^output_dir:.*$", re.MULTILINE)
 _OLD_CODING = re.compile(r"^label_reader:.*\bcoding:.*$", re.MULTILINE)
+_NAMED_CODING = re.compile(r"^label_reader:.*\bcoding: \{.*$", re.MULTILINE)
 _LABEL_READER = "label_reader: {_target_: medseg.images.reader.LabelReader, coding: "
 _IN_COLOURS = "classes, classes: $medseg.bundle.painted_classes(@_meta_)} # the colours of metadata.json"
 _ABOUT = re.compile(r"\A# .*$", re.MULTILINE)
 
 
-def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, background: Colour = _BLACK) -> None:
+def adapt(
+    bundle: Path,
+    target: Path,
+    classes: Sequence[LabelClass],
+    *,
+    background: Colour = _BLACK,
+    channels: Sequence[str] | None = None,
+) -> None:
     """Copy a bundle's configs to `target`, with other classes in its metadata; without weights.
 
     Its trainings go to `runs/NAME`, apart from those of `bundle`. Where that reads labels as masks or colours, the new
-    one's labels have the colours of `classes`.
+    one's labels have the colours of `classes`, or where these have none their values.
 
     Args:
         bundle: its folder.
         target: the new bundle's; its name is the bundle's.
         classes: the foreground.
         background: the colour of all else in labels painted in colours.
+        channels: the names of the image's; None for those of `bundle`.
 
     Raises:
         BundleError: if `target` has no name that a bundle can have, values are not 1, 2, 3, ..., a name
@@ -62,6 +71,11 @@ def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, backgrou
     if _REGION_LOSS in recipe:
         raise BundleError(f"{bundle}: its loss is of regions of its own classes; adapt another bundle")
     adapted = _adapted(metadata, target.name, classes)
+    if channels is not None:
+        image = adapted["network_data_format"]["inputs"]["image"]
+        image["num_channels"] = len(channels)
+        image["channel_def"] = {str(index): name for index, name in enumerate(channels)}
+        adapted["image_classes"] = ", ".join(channels)
     adapted.pop("background_colour", None)
     if background != _BLACK:
         adapted["background_colour"] = list(background)
@@ -91,11 +105,13 @@ def adapt(bundle: Path, target: Path, classes: Sequence[LabelClass], *, backgrou
 
 
 def _codings(classes: Sequence[LabelClass], background: Colour) -> Iterator[tuple[re.Pattern[str], str]]:
-    """How labels in the colours of `classes` are read instead; nothing where these have none."""
+    """How labels of `classes` are read instead: in their colours, or as values where these have none."""
     colours = [each.colour for each in classes]
     if all(colours):
         masks: dict[tuple[Colour | None, ...], str] = {(_BLACK, _WHITE): "white}", (_WHITE, _BLACK): "black}"}
         yield _OLD_CODING, _LABEL_READER + masks.get((background, *colours), _IN_COLOURS)
+    else:  # one class may still be a mask
+        yield _NAMED_CODING if len(colours) == 1 else _OLD_CODING, f"{_LABEL_READER}values}}"
 
 
 def _adapted(metadata: dict[str, Any], name: str, classes: Sequence[LabelClass]) -> dict[str, Any]:

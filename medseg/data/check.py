@@ -23,7 +23,10 @@ _log = logging.getLogger(__name__)
 # A label of a large CT takes a gigabyte once decoded.
 _MOST_READERS = 8
 _NAMELESS = re.compile(r"(label|segment|class|structure)?[ _]?\d*", re.IGNORECASE)
-_RENUMBER = "renumber it, or take values by --label_reader::coding '{take: {5: 1}}', which makes class 1 of a 5"
+_RENUMBER = (
+    "renumber it, or take values by --label_reader::coding '{take: {5: 1}}', which makes class 1 of a 5; "
+    "`medseg adapt` makes a bundle for other classes"
+)
 _HINT = "; is it a black and white mask? give the bundle a label_reader of the coding 'white'"
 
 
@@ -134,7 +137,7 @@ def wrong_classes(label: Image, path: object, class_names: Mapping[int, str]) ->
         expected_values = ", ".join(f"{v} ({name})" for v, name in sorted({0: "background", **class_names}.items()))
         return (
             f"{path} holds the value{'s' if len(unknown) > 1 else ''} {_few(unknown)}: expected {expected_values}"
-            f"{_HINT if unknown == [255] else '; ' + _RENUMBER}"
+            f"{_HINT if set(np.unique(label.array).tolist()) <= {0, 255} else '; ' + _RENUMBER}"
         )
     return None
 

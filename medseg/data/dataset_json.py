@@ -1,4 +1,4 @@
-"""What the `dataset.json` of the Decathlon, or of nnU-Net, says of the classes."""
+"""What the `dataset.json` of the Decathlon, or of nnU-Net, says of classes and channels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medseg.errors import DatasetError
+from medseg.errors import DatasetError, reason
 from medseg.images import LabelCoding
+from medseg.types import LabelClass
 
 
 def check_named(dataset: Path, class_names: Mapping[int, str], coding: LabelCoding | None) -> None:
@@ -35,6 +36,30 @@ def check_named(dataset: Path, class_names: Mapping[int, str], coding: LabelCodi
                 f"{dataset / 'dataset.json'}: '{name}' is {value} there and {expected} in this bundle; take values by "
                 f"--label_reader::coding '{{take: {{{value}: {expected}}}}}', with all classes"
             )
+
+
+def classes_and_channels(path: Path) -> tuple[list[LabelClass], list[str]]:
+    """The foreground in the order of its values, and the channels' names.
+
+    Raises:
+        DatasetError: if the file tells no classes, regions of several values or one to ignore, or no channels.
+    """
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        channels = found.get("channel_names") or found.get("modality")
+        names = [str(channels[key]) for key in sorted(channels, key=int)]
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise DatasetError(
+            f"{path}: no dataset.json that can be read ({reason(error)}); give --classes NAMES"
+        ) from error
+    labels = _labels(path)
+    foreground = {value: name for name, value in labels.items() if value}
+    if not foreground or len(labels) < len(found.get("labels") or ()) or "ignore" in labels:
+        raise DatasetError(
+            f"{path}: its labels {found.get('labels')} are not a value for each class; labels to ignore and regions of "
+            "several values are not taken: give --classes NAMES"
+        )
+    return [LabelClass(value, name) for value, name in sorted(foreground.items())], names
 
 
 def _labels(path: Path) -> dict[str, int]:

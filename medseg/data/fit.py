@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from medseg.bundle.metadata import image_dims, image_format
 from medseg.data.datalist import Case
 from medseg.errors import DatasetError
-from medseg.images import Geometry, read_image
+from medseg.images import Geometry, count_channels, read_image
 
 if TYPE_CHECKING:  # importing MONAI takes seconds
     from monai.inferers import Inferer
@@ -54,7 +54,8 @@ class Taken:
         if channels != self.channels:
             names = ", ".join(self.channel_names)
             missing = "give them in one file, or as CASE_0000, CASE_0001 and so on"
-            instead = missing if channels < self.channels else "leave the others out"
+            fewer = missing if channels < self.channels else "leave the others out"
+            instead = f"{fewer}, or make a bundle for yours by `medseg adapt --channels`"
             return f"has {_counted(channels)}; this bundle takes {self.channels} ({names}): {instead}"
         return None
 
@@ -74,14 +75,14 @@ class Kind:
 
     Attributes:
         dims: 2 for pictures, 3 for volumes.
-        channels: in the first file of the first case, where that is a picture; volumes' are not looked at, since each
+        channels: in the first file of the first case; None where that is a volume whose header does not tell: each
             would have to be read whole.
         taken: what the bundle takes.
         preprocessing: of the bundle, which may give pictures of several kinds as many channels.
     """
 
     dims: int
-    channels: int
+    channels: int | None
     taken: Taken
     preprocessing: Compose = field(repr=False, compare=False)
 
@@ -101,7 +102,8 @@ class Kind:
         dims = self._dims(path, grid)
         if dims != self.dims:
             return f"{path}: has {dims} dimensions, and other cases have {self.dims}; leave it out"
-        if dims == 3 or (channels := channels_in(path)) == self.channels:
+        channels = channels_in(path) if dims == 2 else count_channels(path)
+        if channels is None or self.channels is None or channels == self.channels:
             return None
         try:
             ready = self.preprocessing({"image": _image_paths(case)})["image"]
@@ -146,7 +148,8 @@ def check_fit(case: Case, preprocessing: Compose, taken: Taken) -> Kind | None:
     try:
         image = preprocessing({"image": _image_paths(case)}, end=1)["image"]
         dims = image.ndim - 1
-        kind = Kind(dims, channels_in(case.images[0]) if dims == 2 else 0, taken, preprocessing)
+        channels = channels_in(case.images[0]) if dims == 2 else count_channels(case.images[0])
+        kind = Kind(dims, channels, taken, preprocessing)
     except Exception:
         return None
     try:

@@ -21,6 +21,7 @@ from medseg.images.find import (
 from medseg.images.geometry import Geometry
 from medseg.images.image import Image
 from medseg.images.read import (
+    count_channels,
     needs_grid,
     read_channels,
     read_geometry,
@@ -39,6 +40,7 @@ __all__ = [
     "NoImageFoundError",
     "are_channels",
     "case_name",
+    "count_channels",
     "files_at",
     "find_images",
     "find_pages",

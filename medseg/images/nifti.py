@@ -83,6 +83,12 @@ def read_nifti_geometry(path: Path) -> Geometry:
     return parse(_files(path).start, path).geometry
 
 
+def count_nifti_channels(path: Path) -> int:
+    """The channels of a NIfTI file, from its header."""
+    header = parse(_files(path).start, path)
+    return header.channels or len(header.dtype.names or ("one",))
+
+
 def _files(path: Path) -> _Files:
     if path.stat().st_size == 0:
         raise ImageError(f"{path}: an empty file of 0 bytes; fetch or convert it again")

@@ -21,7 +21,7 @@ from medseg.images.dicom.seg_read import is_seg, read_seg, read_seg_geometry
 from medseg.images.geometry import Geometry, reordered
 from medseg.images.image import Image
 from medseg.images.itk import is_itk, read_itk, read_itk_geometry
-from medseg.images.nifti import is_nifti, read_nifti, read_nifti_geometry
+from medseg.images.nifti import count_nifti_channels, is_nifti, read_nifti, read_nifti_geometry
 from medseg.images.page import page_grid, page_of
 from medseg.images.raster import is_raster, read_raster, read_raster_geometry
 
@@ -34,10 +34,11 @@ class _Format:
     read: Callable[[Path], Image]
     read_geometry: Callable[[Path], Geometry]
     has_pages: bool = False
+    count_channels: Callable[[Path], int] | None = None
 
 
 _FILE_FORMATS = (
-    _Format(is_nifti, read_nifti, read_nifti_geometry),
+    _Format(is_nifti, read_nifti, read_nifti_geometry, count_channels=count_nifti_channels),
     _Format(is_seg, read_seg, read_seg_geometry),
     _Format(is_dicom, read_dicom, read_dicom_geometry),
     _Format(is_itk, read_itk, read_itk_geometry),
@@ -87,6 +88,17 @@ def read_geometry(path: str | os.PathLike[str]) -> Geometry:
         return read_dicom_geometry(place, series=part)
     grid = _format_of(place, part).read_geometry(place)
     return grid if part is None else page_grid(grid, part, place)
+
+
+def count_channels(path: str | os.PathLike[str]) -> int | None:
+    """How many channels an image has, where its header tells that; None where it must be read whole to know.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    place, part = split_series(path)
+    count = None if place.is_dir() or part is not None else _format_of(place).count_channels
+    return None if count is None else count(place)
 
 
 def read_label(

@@ -44,6 +44,9 @@ def collated(items: Sequence[Any]) -> Any:
     for key in (Keys.IMAGE, Keys.LABEL):
         shapes = list(dict.fromkeys(tuple(each[key].shape) for each in patches if key in each))
         if len(shapes) > 1:
+            if len({each[0] for each in shapes}) > 1:
+                counts = " and of ".join(dict.fromkeys(f"{each[0]}" for each in shapes))
+                return ConfigError(f"the {key}s of a batch are of {counts} channels; leave out the cases that differ")
             sizes = " and of ".join(" x ".join(map(str, each)) for each in shapes[:2])
             return ConfigError(
                 f"the {key}s of a batch are of {sizes} (channels first) once they are preprocessed; let the "

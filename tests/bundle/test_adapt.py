@@ -93,7 +93,8 @@ def test_recipe_stays_and_weights_do_not_come_along(tmp_path: Path) -> None:
         ([(0, 0, 0)], (255, 255, 255), "black"),
         ([(90, 90, 90)], (0, 0, 0), "classes"),
         ([(255, 0, 0), (0, 0, 255)], (0, 0, 0), "classes"),
-        ([None], (0, 0, 0), {"background": 0, "cytoplasm": 128, "nucleus": 255}),
+        ([None], (0, 0, 0), "values"),
+        ([None, None], (0, 0, 0), "values"),
     ],
 )
 def test_labels_have_the_colours_of_the_new_classes(
@@ -193,6 +194,50 @@ def test_command_takes_a_real_palette_and_labels_are_read_with_its_colours(data_
     coding = trained(str(target)).get_parsed_content("label_reader").coding
     label = read_label(source / "labels" / "IM000023.png", coding=coding).array
     assert set(label.ravel().tolist()) == {0, 1, 2, 3}
+
+
+DECATHLON = {"modality": {"0": "T1", "1": "FLAIR"}, "labels": {"0": "background", "1": "oedema", "2": "tumour"}}
+NNUNET = {"channel_names": {"0": "T1", "1": "FLAIR"}, "labels": {"background": 0, "tumour": 2, "oedema": 1}}
+
+
+@pytest.mark.parametrize("given", [("oedema, tumour", "T1,FLAIR"), DECATHLON, NNUNET])
+def test_command_takes_names_of_classes_and_channels_or_a_dataset_json(tmp_path: Path, given: Any) -> None:
+    if isinstance(given, dict):
+        (tmp_path / "dataset.json").write_text(json.dumps(given))
+        words = ["--classes", str(tmp_path / "dataset.json")]
+    else:
+        words = ["--classes", given[0], "--channels", given[1]]
+    done = CliRunner().invoke(app, ["adapt", "hippocampus_mri_3d", *words, "-o", str(tmp_path / "mine")])
+    assert done.exit_code == 0, done.output
+
+    found = metadata(tmp_path / "mine")
+    assert {each.value: each.name for each in label_classes(found)} == {1: "oedema", 2: "tumour"}
+    assert found["network_data_format"]["inputs"]["image"]["channel_def"] == {"0": "T1", "1": "FLAIR"}
+    parser = trained(str(tmp_path / "mine"))
+    assert parser.get_parsed_content("network_def").input_block.conv1.conv.in_channels == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"background": 0, "whole": [1, 2], "core": 2}, "labels to ignore and regions of several values are not taken"),
+        ({"background": 0, "a": 1, "ignore": 2}, "labels to ignore and regions of several values are not taken"),
+        ({"background": 0, "b": 3}, r"classes have the values \[3\]: expected 1, 2, 3"),
+        (None, r"dataset\.json: no dataset\.json that can be read"),
+    ],
+)
+def test_dataset_json_of_other_labels_is_refused(tmp_path: Path, labels: Any, message: str) -> None:
+    if labels is not None:
+        (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}, "labels": labels}))
+    words = ["--classes", str(tmp_path / "dataset.json"), "-o", str(tmp_path / "mine")]
+    done = CliRunner().invoke(app, ["adapt", "spleen_ct_3d", *words])
+    assert isinstance(done.exception, MedsegError) and re.search(message, str(done.exception))
+    assert not (tmp_path / "mine").exists()
+
+
+def test_command_takes_a_palette_or_names(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["adapt", "spleen_ct_3d", "-o", str(tmp_path / "mine")])
+    assert "give either --palette FILE, of labels in colours, or --classes NAMES" in str(done.exception)
 
 
 def test_command_names_a_palette_that_is_not_there(tmp_path: Path) -> None:

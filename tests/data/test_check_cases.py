@@ -87,7 +87,8 @@ def test_a_value_of_no_class_is_named(
 
     assert str(error.value) == (
         f"{tmp_path}/labels/a.nii.gz holds {found}: expected 0 (background), 1 (liver), 2 (spleen); renumber it, or "
-        "take values by --label_reader::coding '{take: {5: 1}}', which makes class 1 of a 5"
+        "take values by --label_reader::coding '{take: {5: 1}}', which makes class 1 of a 5; `medseg adapt` makes a "
+        "bundle for other classes"
     )
 
 

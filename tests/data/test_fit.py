@@ -48,7 +48,7 @@ def told(case: Case, taken: Taken, *transforms: Any) -> str:
 
 def test_images_that_fit_tell_what_the_others_are_to_be(picture: Case, volume: Case) -> None:
     load = Compose([LOAD])
-    assert check_fit(volume, load, VOLUMES) == Kind(3, 0, VOLUMES, load)
+    assert check_fit(volume, load, VOLUMES) == Kind(3, 1, VOLUMES, load)
     assert check_fit(picture, load, SEQUENCES) == Kind(2, 3, SEQUENCES, load)
 
 
@@ -62,10 +62,20 @@ def test_other_dimensions_are_told_with_what_to_do(picture: Case, volume: Case) 
 
 
 def test_other_channels_are_told_with_what_to_do(picture: Case, tmp_path: Path) -> None:
-    assert told(picture, PICTURES) == "has 3 channels; this bundle takes 1 (grey): leave the others out"
+    adapt = "or make a bundle for yours by `medseg adapt --channels`"
+    assert told(picture, PICTURES) == f"has 3 channels; this bundle takes 1 (grey): leave the others out, {adapt}"
     Pillow.fromarray(np.zeros((5, 7), np.uint8)).save(tmp_path / "c.png")
     grey = told(Case("c", (tmp_path / "c.png",), ()), SEQUENCES)
     assert grey.startswith("has 1 channel; this bundle takes 3 (T1, FLAIR, T2): give them in one file, or as CASE_0000")
+
+
+def test_volume_of_other_channels_is_named_from_its_header(volume: Case, tmp_path: Path) -> None:
+    grid = Geometry((3, 4, 5), np.eye(4))
+    write_volume(tmp_path / "two.nii.gz", np.zeros((3, 4, 5, 2), np.int16), grid)
+    kind = check_fit(volume, Compose([LOAD]), VOLUMES)
+    assert kind is not None and kind.problem(volume, grid) is None
+    path = tmp_path / "two.nii.gz"
+    assert kind.problem(Case("two", (path,), ()), grid) == f"{path}: has 2 channels, and other cases have 1; convert it"
 
 
 def test_channels_are_counted_as_the_preprocessing_leaves_them(picture: Case) -> None:

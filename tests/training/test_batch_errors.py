@@ -42,6 +42,12 @@ def test_images_of_different_sizes_are_told_with_what_to_do() -> None:
     )
 
 
+def test_images_of_different_channels_are_told_as_such() -> None:
+    two = {"image": torch.zeros(2, 4, 8), "label": torch.zeros(1, 4, 8)}
+    (told,) = batches(Dataset([{**two, "image": torch.zeros(1, 4, 8)}, two], None))
+    assert str(told) == "the images of a batch are of 1 and of 2 channels; leave out the cases that differ"
+
+
 def test_damaged_file_is_told_by_its_own_words() -> None:
     (told,) = batches(Dataset([0], damaged))
     assert isinstance(told, MedsegError) and str(told) == "a.png: truncated"
