@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.data.datalist import Case
 from medseg.data.fit import Kind
+from medseg.data.layouts import STRUCTURES
 from medseg.errors import DatasetError, ImageError
 from medseg.images import Image, LabelCoding, read_geometry, read_label, read_label_parts
 
@@ -95,6 +96,9 @@ def _problem(
         unlike = kind.problem(case, grid) if kind else None
         if unlike is not None:
             return unlike
+        folder = case.labels[0].parent
+        if folder.name == STRUCTURES and (coding is None or coding.values is None):
+            return f"{folder}: holds a mask for each structure; add --layer masks, which takes those named as a class"
         label = read_label_parts(case.labels, grid=grid, coding=coding)
         if kind is not None and kind.takes_pixel_sizes():
             own = read_geometry(case.labels[0])

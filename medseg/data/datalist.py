@@ -40,8 +40,8 @@ def find_cases(dataset_dir: str | os.PathLike[str]) -> list[Case]:
 
     The layouts are those of `layouts.LAYOUTS` (`images/` and `labels/`, perhaps with `masks/` and
     `labels_2nd_observer/`; `imagesTr/` and `labelsTr/`; DRIVE's own), the pages of `NAME-volume.tif` and
-    `NAME-labels.tif`, and `NAME_mask` beside `NAME` anywhere below; a folder may hold one of these, or a
-    `training/` and a `test/` that do.
+    `NAME-labels.tif`, a folder for every case with its channels and its label, and `NAME_mask` beside `NAME` anywhere
+    below; a folder may hold one of these, or a `training/` and a `test/` that do.
 
     An image belongs to the label of the same name; a name is the file's name without `.nii.gz`,
     `.nii` or any other last suffix, or the name of the folder of a DICOM series. Images named

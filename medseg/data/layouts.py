@@ -23,11 +23,14 @@ from medseg.images import (
 
 EXPECTED = (
     "expected images/ and labels/ (or imagesTr/ and labelsTr/) with one file per case of the same name, "
-    "pages in NAME-volume.tif and NAME-labels.tif, or NAME_mask beside every NAME; or folders training/ and test/ "
-    "with one of these"
+    "pages in NAME-volume.tif and NAME-labels.tif, NAME_mask beside every NAME, or a folder for every case, with its "
+    "label in a file NAME_seg or segmentation or in masks in segmentations/; or folders training/ and test/ with one "
+    "of these"
 )
 _NUMBER = re.compile(r"\d+")
 _PART = re.compile(r"_\d+$")
+_LABEL_OF_A_CASE = re.compile(r"(.*[_-])?(seg|segmentation|label)", re.IGNORECASE)
+STRUCTURES = "segmentations"  # folder of masks, as TotalSegmentator has it
 _VOLUME, _LABELS = "-volume", "-labels"  # before the suffix
 
 Files = dict[str, tuple[Path, ...]]  # of each case, by its name
@@ -85,7 +88,9 @@ def files_of(dataset: Path) -> FoundFiles:
         what = "is not a folder" if dataset.exists() else "does not exist"
         raise DatasetError(f"dataset folder {dataset} {what}: {EXPECTED}")
     layout = _layout(dataset)
-    return _in_folders(dataset, layout) if layout else _pages(dataset) or _side_by_side(dataset)
+    if layout:
+        return _in_folders(dataset, layout)
+    return _pages(dataset) or _a_folder_each(dataset) or _side_by_side(dataset)
 
 
 def images_without_labels(dataset: Path) -> FoundFiles | None:
@@ -161,6 +166,36 @@ def _pages_of(file: Path, name: str) -> Files:
         return {each.name: (Path(each.path),) for each in find_pages(FoundImage(name, str(file)))}
     except ImageError as error:
         raise DatasetError(str(error)) from error
+
+
+def _a_folder_each(dataset: Path) -> FoundFiles | None:
+    """A folder for every case: its channels, and its label in one file or in one per structure; None where none is so.
+
+    As BraTS (`X/X_t1.nii.gz`, ..., `X/X_seg.nii.gz`), KiTS (`X/imaging.nii.gz`, `X/segmentation.nii.gz`) and
+    TotalSegmentator (`X/ct.nii.gz`, `X/segmentations/liver.nii.gz`, ...) are published. The channels are in the
+    order of their names.
+    """
+    found = FoundFiles({}, {})
+    of_first: list[str] = []
+    folders = [each for each in sorted(dataset.iterdir()) if each.is_dir() and not each.name.startswith(".")]
+    for folder in folders:
+        files = {case_name(path): path for path in visible_files(folder) if path.is_file() and has_image_suffix(path)}
+        masks = folder / STRUCTURES
+        labels = {name: path for name, path in files.items() if _LABEL_OF_A_CASE.fullmatch(name)}
+        parts = tuple(filter(has_image_suffix, visible_files(masks))) if masks.is_dir() else tuple(labels.values())
+        images = {name.removeprefix(folder.name): path for name, path in files.items() if name not in labels}
+        if not images or not parts or (len(parts) > 1 and not masks.is_dir()):
+            if found.images:
+                raise DatasetError(
+                    f"{folder}: no image with its label, and the folders before it have both: {EXPECTED}"
+                )
+            return None
+        of_first = of_first or sorted(images)
+        if sorted(images) != of_first:
+            raise DatasetError(f"{folder}: holds {', '.join(sorted(images))}; other cases have {', '.join(of_first)}")
+        found.images[folder.name] = tuple(images[name] for name in of_first)
+        found.labels[folder.name] = parts
+    return found if found.images else None
 
 
 def _side_by_side(dataset: Path) -> FoundFiles:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ from medseg.images.values import whole_numbers
 from medseg.types import LabelClass
 
 _EXPECTED = (
-    "expected 'values', 'white', 'black', 'classes', or a colour for each class such as {background: 0, nucleus: 255}"
+    "expected 'values', 'white', 'black', 'names', 'classes', or a colour for each class such as "
+    "{background: 0, nucleus: 255}"
 )
 
 
@@ -27,8 +30,10 @@ class LabelCoding:
 
     Attributes:
         kind: `values` are class values as they stand; `white` and `black` say which colour of a mask is class
-            1; `colours` are looked up in `palette`.
+            1; `colours` are looked up in `palette`; of `names`, each file of a label is the mask of the class that it
+            is named after, such as `liver.nii.gz`.
         palette: of the kind `colours`.
+        values: of the kind `names`: a class's name, in small letters -> its value; files of other names are left out.
         take: of the kind `values`: value in the file -> class value, everything else being background; None to
             take values as they stand.
         tolerance: how far (0 to 441 in RGB) an area may lie beside its colour, in masks at least 96; pixels of
@@ -37,6 +42,7 @@ class LabelCoding:
 
     kind: str = "values"
     palette: Palette | None = None
+    values: Mapping[str, int] | None = None
     take: Mapping[int, int] | None = None
     tolerance: float = JPEG_TOLERANCE
 
@@ -47,7 +53,7 @@ class LabelCoding:
         """The coding that a config tells.
 
         Args:
-            given: `values`, `white`, `black`, `classes` (the colours of `classes`),
+            given: `values`, `white`, `black`, `names` (of `classes`), `classes` (the colours of `classes`),
                 `{take: {5: 1}}` to make class 1 of a file's value 5 and background of all others, or name ->
                 grey value or `[red, green, blue]`, in the order of the class values 0, 1, 2, ...
             classes: of the bundle; the background is black unless it is among them, as value 0.
@@ -59,6 +65,8 @@ class LabelCoding:
         try:
             if given in ("values", "white", "black"):
                 return cls(str(given), tolerance=tolerance)
+            if given == "names":
+                return cls("names", values={each.name.casefold(): each.value for each in classes})
             if given == "classes":
                 return cls("colours", Palette.from_classes(classes), tolerance=tolerance)
             if isinstance(given, Mapping) and set(given) == {"take"}:
@@ -69,12 +77,32 @@ class LabelCoding:
             raise ConfigError(f"label coding: {error}; {_EXPECTED}") from error
         raise ConfigError(f"label coding {given!r}: {_EXPECTED}")
 
+    def parts(self, paths: Sequence[str | os.PathLike[str]]) -> list[str | os.PathLike[str]]:
+        """Which of a label's files tell of a class, later ones going before earlier ones where they overlap.
+
+        Raises:
+            ImageError: if none does.
+        """
+        if self.values is None:
+            return list(paths)
+        mine = sorted((value, str(path), path) for path in paths if (value := self._value(path)))
+        if not mine:
+            names = ", ".join(self.values)
+            raise ImageError(f"{paths[0]}: neither it nor a file beside it is named after a class ({names})")
+        return [path for _, _, path in mine]
+
+    def _value(self, path: str | os.PathLike[str]) -> int:
+        return (self.values or {}).get(Path(path).name.partition(".")[0].casefold(), 0)
+
     def decode(self, image: Image) -> Image:
         """The label map `(i, j, k)` that a file shows.
 
         Raises:
             ImageError: naming the file and what in it is no label of this coding.
         """
+        if self.values is not None:
+            mask = (whole_numbers(image.array, image.path) != 0).astype(np.uint8)
+            return replace(image, array=mask * np.uint8(self._value(image.path)), classes=())
         if self.kind == "values":
             check_opaque(image)
             values = whole_numbers(image.array, image.path)

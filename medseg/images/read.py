@@ -161,8 +161,9 @@ def read_label_parts(
     """Read a label of several files, as where every lesion of an image has its own; the last wins.
 
     Raises:
-        ImageError: as `read_label`, and where one is on another grid than the first.
+        ImageError: as `read_label`, where one is on another grid than the first, and where none tells of a class.
     """
+    paths = (coding or LabelCoding()).parts(paths)
     first = read_label(paths[0], grid=grid, coding=coding)
     others = [read_label(path, grid=grid or first.geometry, coding=coding) for path in paths[1:]]
     if not others:

@@ -102,7 +102,7 @@ class LabelReader(Reader):
     Args:
         coding: see `LabelCoding.of`.
         tolerance: see `LabelCoding`.
-        classes: of the bundle; for the coding `classes`.
+        classes: of the bundle; for the codings `classes` and `names`.
 
     Raises:
         ConfigError: for an unknown coding.

@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 from medseg.data import Case, check_cases, find_cases
 from medseg.data.fit import Kind, Taken
 from medseg.errors import DatasetError
-from medseg.images import Geometry, write_labels, write_volume
+from medseg.images import Geometry, LabelCoding, write_labels, write_volume
 from medseg.images.reader import Reader
 from medseg.types import LabelClass
 
@@ -219,3 +219,16 @@ def test_the_real_set_passes_and_fails_for_missing_classes(data_dir: Path) -> No
     check_cases(cases, class_names={1: "anterior", 2: "posterior"})
     with pytest.raises(DatasetError, match=r"hippocampus_001.nii.gz holds the value 2: .* \(199 other cases"):
         check_cases(cases, class_names={1: "anterior"})
+
+
+def test_masks_of_structures_are_not_taken_for_parts_of_one(tmp_path: Path) -> None:
+    """As they are where every lesion of a picture has a file: all would be class 1."""
+    grid = Geometry((2, 2, 2), np.eye(4))
+    (tmp_path / "s1" / "segmentations").mkdir(parents=True)
+    write_volume(tmp_path / "s1" / "ct.nii.gz", np.zeros((2, 2, 2), np.int16), grid)
+    for name in ("liver", "spleen", "aorta"):
+        write_labels(tmp_path / "s1" / "segmentations" / f"{name}.nii.gz", np.ones((2, 2, 2), np.uint8), grid)
+    with pytest.raises(DatasetError, match=r"segmentations: holds a mask for each structure; add --layer masks"):
+        check_cases(find_cases(tmp_path), class_names=CLASSES)
+    coding = LabelCoding.of("names", classes=[LabelClass(value, name) for value, name in CLASSES.items()])
+    assert check_cases(find_cases(tmp_path), class_names=CLASSES, coding=coding) == set()

@@ -179,6 +179,34 @@ def test_channels_of_nnunet_are_gathered_in_imagestr(tmp_path: Path) -> None:
     )
 
 
+def test_cases_have_a_folder_each(tmp_path: Path) -> None:
+    """As BraTS, KiTS and TotalSegmentator are published."""
+    brats, kits, total = (tmp_path / name for name in ("brats", "kits", "total"))
+    for case in ("B_2", "B_1"):
+        make(brats, *(f"{case}/{case}_{kind}.nii.gz" for kind in ("t1", "seg", "flair")))
+    make(kits, "case_1/imaging.nii.gz", "case_1/segmentation.nii.gz", "case_1/notes.txt", "kits.json")
+    make(total, "s1/ct.nii.gz", "s1/segmentations/liver.nii.gz", "s1/segmentations/aorta.nii.gz", "meta.csv")
+
+    folder = brats / "B_1"
+    first, second = find_cases(brats)
+    assert first == Case("B_1", (folder / "B_1_flair.nii.gz", folder / "B_1_t1.nii.gz"), (folder / "B_1_seg.nii.gz",))
+    assert second.name == "B_2"
+    folder = kits / "case_1"
+    assert find_cases(kits) == [Case("case_1", (folder / "imaging.nii.gz",), (folder / "segmentation.nii.gz",))]
+    masks = tuple(total / f"s1/segmentations/{name}.nii.gz" for name in ("aorta", "liver"))
+    assert find_cases(total) == [Case("s1", (total / "s1/ct.nii.gz",), masks)]
+
+
+def test_folder_of_a_case_that_lacks_something_is_named(tmp_path: Path) -> None:
+    make(tmp_path, *(f"{case}/{case}_{kind}.nii.gz" for case in ("a", "b") for kind in ("t1", "t2", "seg")))
+    (tmp_path / "b" / "b_t2.nii.gz").unlink()
+    with pytest.raises(DatasetError, match=r"/b: holds _t1; other cases have _t1, _t2$"):
+        find_cases(tmp_path)
+    (tmp_path / "b" / "b_seg.nii.gz").unlink()
+    with pytest.raises(DatasetError, match=r"/b: no image with its label, and the folders before it have both"):
+        find_cases(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_image_without_a_mask_beside_it_is_named(tmp_path: Path, suffix: str) -> None:
     make(tmp_path, f"p/a.{suffix}", "p/a_mask.png", f"p/b.{suffix}", f"p/c.{suffix}", "p/notes.txt")
@@ -211,7 +239,7 @@ def test_two_folders_without_any_mask_are_another_layout(tmp_path: Path) -> None
     make(tmp_path, "photos/1.png", "drawings/1.png")
 
     with pytest.raises(
-        DatasetError, match=r"holds drawings, photos: expected .* NAME_mask beside every NAME; or folders"
+        DatasetError, match=r"holds drawings, photos: expected .* NAME_mask beside every NAME, or a folder"
     ):
         find_cases(tmp_path)
 

@@ -151,7 +151,7 @@ def test_float_file_has_no_colours(given: Any) -> None:
     ],
 )
 def test_other_codings_are_one_line_that_tells_what_was_expected(given: Any) -> None:
-    with pytest.raises(ConfigError, match=r"^label coding.* expected 'values', 'white', 'black', 'classes'") as error:
+    with pytest.raises(ConfigError, match=r"^label coding.* expected 'values', 'white', 'black', 'names', 'classes'") as error:
         LabelCoding.of(given)
     assert "\n" not in str(error.value)
 
@@ -267,3 +267,19 @@ def test_grey_picture_has_three_channels_where_they_are_asked_for(data_dir: Path
     assert all((channel == load(grey, Reader())[0]).all() for channel in tripled)
     np.testing.assert_array_equal(load(colour, Reader(rgb=True)), load(colour, Reader()))
     assert load(colour, Reader()).shape == (3, 565, 584)
+
+
+def test_masks_named_after_classes_are_one_label(tmp_path: Path) -> None:
+    grid = Geometry((2, 2, 1), np.eye(4))
+    masks = {"Liver": [1, 1, 0, 0], "spleen": [0, 2, 1, 0], "aorta": [1, 1, 1, 1]}
+    for name, voxels in masks.items():
+        write_labels(tmp_path / f"{name}.nii.gz", np.array(voxels, np.uint8).reshape(2, 2, 1), grid)
+    coding = LabelReader("names", classes=[LabelClass(1, "spleen"), LabelClass(2, "liver")]).coding
+    paths = [tmp_path / f"{name}.nii.gz" for name in masks]
+
+    assert read_label_parts(paths, coding=coding).array.ravel().tolist() == [2, 2, 1, 0], "the later class wins"
+    assert read_label_parts(paths[1:], coding=coding).array.ravel().tolist() == [0, 1, 1, 0]
+    with pytest.raises(
+        ImageError, match=r"aorta\.nii\.gz: neither it nor a file beside it is named after a class \(sp"
+    ):
+        read_label_parts(paths[2:], coding=coding)
