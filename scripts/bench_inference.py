@@ -144,6 +144,12 @@ def ours(
     return segment
 
 
+def drop_in(network: Network, window: Sequence[int]) -> Segment:
+    """What another's bundle gains by its inferer's `_target_` alone: the network as it is, in fp32."""
+    inferer = SlidingWindow(window, 1, OVERLAP, "gaussian", window="auto")
+    return lambda volume: inferer(volume.to(device), network)[0].argmax(0).cpu()
+
+
 def stock(network: Network, window: Sequence[int], batch: int, precision: torch.dtype = torch.float32) -> Segment:
     inferer = SlidingWindowInferer(window, batch, OVERLAP, mode="gaussian")
 
@@ -233,10 +239,11 @@ def times_of(
         "medseg, same windows": ours(network, WINDOW, "trained", batch=1),
         "medseg, auto": ours(network, WINDOW, "auto"),
         "medseg, largest": ours(network, WINDOW, "largest"),
+        "medseg, auto, its inferer alone": drop_in(network, WINDOW),
         "one bf16 pass": one_pass(network),
     }
     if options.quick:
-        del own["medseg, largest"]
+        del own["medseg, largest"], own["medseg, auto, its inferer alone"]
     if device.type == "cuda":
         own["medseg, same windows in fours"] = ours(network, WINDOW, "trained")
         own["those windows alone, in fours"] = windows_alone(network, WINDOW, batch=4)
