@@ -16,6 +16,7 @@ _CPU = torch.device("cpu")
 _FREE = 0.8  # of what is free, where the user names no limit: others want to live too
 _MORE = 1.1  # times what was told before is worth telling again
 _COUNTING = 5  # bytes a voxel of the scan that counting its components takes, once the windows are gone
+_READING = 6  # bytes a voxel that reading a scan takes: as it is stored, and as float32
 _RESAMPLING = 24  # bytes a voxel that MONAI's resampling takes: its place, and what lies there before and after
 _ROOM = 1.25  # convolutions take up to so many times the tensors that a forecast counts (docs/benchmarks.md)
 
@@ -54,6 +55,19 @@ class Budget:
         left = _limit(_CPU, self._ram) - used_memory(_CPU)
         self._beside = reading if reading < left / 2 else 0.0
         return self._beside > 0
+
+    def check_reading(self, voxels: float, path: object) -> None:
+        """Whether there is room to read a scan of so many voxels.
+
+        Raises:
+            MedsegError: if not.
+        """
+        needed, limit = used_memory(_CPU) + _READING * voxels, _limit(_CPU, self._ram)
+        if needed > limit:
+            raise MedsegError(
+                f"{path}: has {voxels:.2g} voxels; to read them would take {needed / _GB:.2f} GB of "
+                f"{limit / _GB:.2f} GB (ram); allow more with --ram"
+            )
 
     def check_resampling(self, voxels: float, path: object) -> None:
         """Whether there is room for a scan of so many voxels to be brought to the bundle's spacing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from medseg.bundle.weights import load_weights
 from medseg.device import check_device
 from medseg.errors import ConfigError, ImageError, MedsegError, OutputError, user_error_in
 from medseg.files import array_on_disk, check_output_dir
+from medseg.images import files_at, read_geometry
 from medseg.inference.batch.batch import Batch, SharedBatch
 from medseg.inference.batch.identity import input_identity, model_identity
 from medseg.inference.batch.progress import Progress
@@ -362,6 +364,7 @@ class Predictor(SupervisedEvaluator):
             ImageError: if the scan cannot be read, or is none for this bundle.
         """
         with stages("read"):
+            self._budget.check_reading(_voxels(entry["image"]), entry["image"])
             image = self.dataset.transform({"image": entry["image"]}, end=1)["image"]
             if image.ndim == 3 and image_dims(self._metadata) == 3:
                 image = as_volume(image)
@@ -382,3 +385,18 @@ class Predictor(SupervisedEvaluator):
             tolerances=self._tolerances,
             doubts=found.doubts,
         )
+
+
+def _voxels(image: str | Sequence[str]) -> float:
+    """How many a scan has at least: as its header tells, or of a series, whose headers are many, its files' size.
+
+    Raises:
+        ImageError: if it cannot be read.
+    """
+    found = 0.0
+    for path in map(Path, [image] if isinstance(image, str) else image):
+        if path.is_file():
+            found += math.prod(read_geometry(path).shape)
+        elif path.is_dir():  # 16 bits a voxel, where nothing is compressed; a path with `::` is neither
+            found += sum(file.stat().st_size for file in files_at(path)) / 2
+    return found

@@ -151,7 +151,9 @@ def test_float_file_has_no_colours(given: Any) -> None:
     ],
 )
 def test_other_codings_are_one_line_that_tells_what_was_expected(given: Any) -> None:
-    with pytest.raises(ConfigError, match=r"^label coding.* expected 'values', 'white', 'black', 'names', 'classes'") as error:
+    with pytest.raises(
+        ConfigError, match=r"^label coding.* expected 'values', 'white', 'black', 'names', 'classes'"
+    ) as error:
         LabelCoding.of(given)
     assert "\n" not in str(error.value)
 

@@ -72,3 +72,10 @@ def test_scan_that_its_spacing_makes_huge_is_told_before_it_is_resampled(
     given = {"input": str(tmp_path / "a.nii.gz"), "output_dir": str(tmp_path / "out")}
     with pytest.raises(MedsegError, match=r"a\.nii\.gz: has .* voxels at the bundle's spacing.*is its spacing right"):
         run_bundle(tiny_bundle, "inference.yaml", overrides=given)
+
+
+def test_scan_that_cannot_be_held_is_not_read() -> None:
+    budget = Budget(CPU, ram=used_memory(CPU) / 1e9 + 0.5, vram=None)
+    budget.check_reading(5e7, "a.nii.gz")
+    with pytest.raises(MedsegError, match=r"^a\.nii\.gz: has 1e\+09 voxels; to read them would take .* with --ram$"):
+        budget.check_reading(1e9, "a.nii.gz")
