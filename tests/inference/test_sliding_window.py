@@ -149,9 +149,13 @@ def test_window_of_other_axes_than_the_image_is_named(roi_size: Any, overlap: An
 
 
 @pytest.mark.parametrize("network", [lambda x: x[..., ::2], lambda x: [x]])
-def test_network_of_another_kind_is_refused_with_a_way_out(network: Any) -> None:
-    with pytest.raises(ConfigError, match=r"monai\.inferers\.SlidingWindowInferer"):
-        SlidingWindow(8)(torch.zeros(1, 1, 20, 20), network)
+def test_network_of_another_kind_is_left_to_monai_and_gives_no_pieces(network: Any) -> None:
+    image = torch.rand(1, 1, 20, 24)
+    found, expected = SlidingWindow(8)(image, network), SlidingWindowInferer(8, 4)(image, network)
+    for each, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(each, theirs)
+    with pytest.raises(ConfigError, match=r"SlidingWindow takes one tensor of the windows' size$"):
+        list(SlidingWindow(8).pieces(image[0], network))
 
 
 def test_convolutions_of_single_windows_are_onednns_in_any_network() -> None:

@@ -65,9 +65,11 @@ class SlidingWindow(SlidingWindowInferer):
         memory: bytes that windows may take besides, to be set before an image; None where nobody knows.
         needed: bytes that the windows of the image last begun are forecast to take; None where that cannot be told.
 
+    A call with a network that gives several tensors, or one of another size than the windows, is MONAI's.
+
     Raises:
-        ConfigError: for an overlap that is none; from a call, for a window of other axes than the image's, and for a
-            network that gives anything but one tensor of logits of the window's size.
+        ConfigError: for an overlap that is none; from a call, for a window of other axes than the image's; from
+            `pieces`, for such a network.
     """
 
     def __init__(
@@ -100,7 +102,12 @@ class SlidingWindow(SlidingWindowInferer):
         if args or kwargs or self.with_coord:  # such a network wants to be told more than its windows
             return super().__call__(inputs, network, *args, **kwargs)  # type: ignore[return-value]
         cases = inputs.as_subclass(torch.Tensor)
-        return as_given(torch.stack([joined(self.pieces(image, network), image.shape[1:]) for image in cases]), inputs)
+        try:
+            found = torch.stack([joined(self.pieces(image, network), image.shape[1:]) for image in cases])
+        except _OtherOutputError as other:
+            _log.info(f"{other}; MONAI's own inferer blends them")
+            return super().__call__(inputs, network)  # type: ignore[return-value]
+        return as_given(found, inputs)
 
     def pieces(self, image: torch.Tensor, network: Any) -> Iterator[Piece]:
         """The same of one image `(C, spatial...)`, in finished pieces, in the order of the first axis."""
@@ -227,6 +234,10 @@ class SlidingWindow(SlidingWindowInferer):
         )
 
 
+class _OtherOutputError(ConfigError):
+    """A network's output that is not blended in pieces."""
+
+
 class _Blend:
     """The weighted sums of the windows of one row, the last finished plane of the row before in front of them."""
 
@@ -339,7 +350,6 @@ def _checked(logits: Any, batch: int, window: tuple[int, ...]) -> torch.Tensor:
     gave = (
         f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
     )
-    raise ConfigError(
-        f"the network gave {gave} for windows of {window}; SlidingWindow blends one tensor of the windows' size: "
-        "use monai.inferers.SlidingWindowInferer for this network"
+    raise _OtherOutputError(
+        f"the network gave {gave} for windows of {window}; SlidingWindow takes one tensor of the windows' size"
     )
