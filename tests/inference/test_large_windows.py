@@ -164,6 +164,22 @@ def test_where_the_sums_of_all_classes_do_not_fit_windows_lie_side_by_side(caplo
     assert torch.allclose(found, CONVOLUTIONS(image), atol=1e-5) and not torch.equal(found, blended)
 
 
+@torch.no_grad()
+def test_every_step_that_memory_forces_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    image = torch.randn(1, 1, 40, 30, 30)
+    plenty = SlidingWindow(12, overlap=0.5)
+    plenty(image, CONVOLUTIONS)
+    assert not caplog.messages and plenty.needed is not None
+    for settings in ({"memory": 0.8 * plenty.needed}, {"window": "auto", "memory": 0.8 * plenty.needed}):
+        inferer = SlidingWindow(12, overlap=0.5, **settings)
+        for _ in range(2):
+            inferer(image, CONVOLUTIONS)
+    fewer, smaller = caplog.messages
+    assert fewer.startswith("memory holds ") and fewer.endswith(" of 4 windows of (12, 12, 12) at once")
+    assert smaller.startswith("memory holds windows of ") and smaller.endswith(", not the image of (40, 30, 30)")
+
+
 @pytest.mark.parametrize(("window", "runs"), [("trained", 9), ("auto", 9), ("largest", 1)])
 @torch.no_grad()
 def test_network_that_normalises_windows_keeps_those_it_was_trained_with(window: str, runs: int) -> None:

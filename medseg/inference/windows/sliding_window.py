@@ -95,6 +95,7 @@ class SlidingWindow(SlidingWindowInferer):
         self.memory: float | None = None
         self.needed: float | None = None
         self._known: tuple[nn.Module, Forecast] | None = None
+        self._told: set[str] = set()
         self._skip_below = skip_below
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -151,6 +152,8 @@ class SlidingWindow(SlidingWindowInferer):
             if sums + needed <= free:
                 batch_size = min(self.sw_batch_size, int((free - sums) / needed))
                 self.needed = sums + batch_size * needed
+                if batch_size < self.sw_batch_size:
+                    self._tell(f"memory holds {batch_size} of {self.sw_batch_size} windows of {window} at once")
                 return batch_size
             _log.warning(
                 f"windows of {window} are not blended, each voxel is taken from one of them: the sums of "
@@ -163,8 +166,16 @@ class SlidingWindow(SlidingWindowInferer):
             needed = forecast.bytes(tiling.window) or 0
             if needed <= free or tiling.window == window:
                 self.needed = needed
+                if len(tiling) > 1:
+                    self._tell(f"memory holds windows of {tiling.window}, not the image of {tuple(image.shape[1:])}")
                 return tiling
             most_voxels = math.prod(tiling.window) * min(0.9, free / needed)
+
+    def _tell(self, what: str) -> None:
+        """Once, however many slices or images of a size there are."""
+        if what not in self._told:
+            self._told.add(what)
+            _log.info(what)
 
     @torch.no_grad()
     def _tiled(self, image: torch.Tensor, network: nn.Module, tiling: Tiling) -> Iterator[Piece]:
