@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from medseg.errors import OutputError
-from medseg.files import array_on_disk, replacing, write_text
+from medseg.files import array_on_disk, replacing, together, write_text
 
 
 def test_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -51,6 +52,16 @@ def test_folder_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OutputError, match=r"^(\.\.|there): cannot be written"):
         write_text(path, "")
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "there", tmp_path / "there" / "kept"]
+
+
+def test_files_that_appear_together_are_on_disk_and_then_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    with together(tmp_path, "case") as place:
+        place("labels").write_text("2")
+    assert synced == [each.stat().st_ino for each in (tmp_path / "labels", tmp_path)]
 
 
 def test_array_on_disk_holds_what_is_written_and_leaves_no_file(tmp_path: Path) -> None:

@@ -275,6 +275,17 @@ def test_overlapping_segments_are_a_channel_each(tmp_path: Path) -> None:
     assert image.geometry.spacing == (2, 3, 4)
 
 
+def test_segments_that_share_a_layer_are_told_apart_by_their_values(tmp_path: Path) -> None:
+    lines = ["space directions: none (2,0,0) (0,3,0) (0,0,4)", "space origin: (0,0,0)"]
+    lines.append("kinds: list domain domain domain")
+    cyst = ["Segment2_Name:=Cyst", "Segment2_LabelValue:=2", "Segment2_Layer:=0"]
+    shared = np.where(VOXELS > 6, 2, VOXELS > 3)
+    voxels = np.stack([shared, VOXELS > 5]).astype(np.int16).tobytes(order="F")
+    image = read_image(nrrd(tmp_path / "a.seg.nrrd", *SEGMENTS, *cyst, *lines, voxels=voxels, sizes="2 4 3 2"))
+    assert [each.name for each in image.classes] == ["Left kidney", "Tumour: left", "Cyst"]
+    np.testing.assert_array_equal(image.array, np.stack([shared == 1, VOXELS > 5, shared == 2], axis=-1))
+
+
 def test_without_simpleitk_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_itk(tmp_path / "a.nrrd", VOXELS, GRID)
     monkeypatch.setitem(sys.modules, "SimpleITK", None)

@@ -197,6 +197,11 @@ def test_tiff_of_every_compression_and_layout(tmp_path: Path, compression: str |
         np.testing.assert_array_equal(read, COLOUR)
 
 
+def test_resolution_of_a_tiff_may_be_in_centimetres_and_another_across_than_down(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", GREY, resolution=(40, 20), resolutionunit="CENTIMETER", metadata=None)
+    np.testing.assert_allclose(read_image(tmp_path / "a.tif").geometry.spacing, (0.25, 0.5, 1))
+
+
 @pytest.mark.parametrize("dtype", ["?", "u1", "u2", "u4", "i2", "i4", "f2", "f4", "f8"])
 def test_tiff_of_every_type(tmp_path: Path, dtype: str) -> None:
     samples = (GREY > 99).astype(dtype)

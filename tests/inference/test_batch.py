@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import importlib.util
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +26,7 @@ from medseg.files import together
 from medseg.inference.batch.batch import SharedBatch
 from medseg.inference.batch.cluster import Places
 from medseg.inference.batch.identity import input_identity
-from medseg.inference.batch.results import Results
+from medseg.inference.batch.results import HIDDEN, Results
 from medseg.inference.batch.rows import CaseRow
 from medseg.inference.batch.shard import Shard
 from medseg.inference.predictor import Predictor
@@ -126,6 +128,37 @@ def test_row_that_another_process_has_just_written_stays(tmp_path: Path) -> None
     other.append(row_of("a"))
     mine.drop([outdated])
     assert mine.rows() == {"a": row_of("a")}
+
+
+def test_row_and_table_are_on_disk_before_anybody_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results, synced = Results(tmp_path, CLASSES), set[int]()
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.add(os.fstat(handle).st_ino))
+    for change in (lambda: results.append(row_of("a")), lambda: results.drop([row_of("a")])):
+        synced.clear()
+        change()
+        assert results.path.stat().st_ino in synced
+
+
+def test_row_that_a_full_disk_does_not_take_is_in_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    results = Results(tmp_path, CLASSES)
+    results.append(row_of("a"))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        results.append(row_of("b"))
+    assert list(Results(tmp_path, CLASSES).rows()) == ["a"]
+
+
+def test_table_that_another_process_keeps_locked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = Results(tmp_path, CLASSES)
+    monkeypatch.setattr("medseg.inference.batch.results._PATIENCE_S", 0)
+    with (
+        FileLock(tmp_path / HIDDEN / "results.lock"),
+        pytest.raises(OutputError, match=r"results\.csv: another process has kept it locked for 0 s"),
+    ):
+        results.append(row_of("a"))
 
 
 @pytest.mark.parametrize("content", ["case,dice\na,0.5\n", "", "no table"])

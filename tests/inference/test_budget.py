@@ -25,6 +25,12 @@ def test_less_is_left_for_windows_of_larger_scans() -> None:
     assert 0 < large < small < 100e9
 
 
+def test_image_beside_the_windows_takes_four_bytes_a_channel_and_voxel() -> None:
+    budget = Budget(CPU, ram=100, vram=None)
+    small, large = (budget.for_windows(torch.empty(2, n, 100, 100, device="meta"), 10**6) for n in (10, 10**5))
+    assert small - large == pytest.approx(4 * 2 * (10**5 - 10) * 10**4 / 1.25, rel=0.05)
+
+
 def test_scan_that_does_not_fit_is_told_with_what_to_do() -> None:
     budget = Budget(CPU, ram=used_memory(CPU) / 1e9 + 1e-3, vram=None)
     with pytest.raises(MedsegError, match=r"ram \S+ GB: the scan of 1000000 voxels takes .* allow more with --ram"):
@@ -53,6 +59,13 @@ def test_what_will_be_held_is_told_and_again_when_it_is_more(caplog: pytest.LogC
     assert "of 100.0 GB (ram)" in caplog.text
     with pytest.raises(MedsegError, match=r"^ram 100: about 12\d\.\d\d GB would be taken, .*; allow more with --ram$"):
         budget.tell(100e9, 1000)
+
+
+def test_counting_components_is_told_where_it_takes_more_than_the_windows(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    Budget(CPU, ram=100, vram=None).tell(1e6, 10**9)
+    peak = float(caplog.messages[0].split("about ")[1].split(" GB")[0])
+    assert peak == pytest.approx(1 + 5 + used_memory(CPU) / 1e9, abs=0.1), "the label map, and 5 bytes a voxel"
 
 
 def test_another_scan_is_read_beside_the_network_only_where_half_of_the_rest_holds_it() -> None:

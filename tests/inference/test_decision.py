@@ -56,6 +56,11 @@ def test_without_thresholds_the_most_probable_class_wins() -> None:
     assert labels_of(Decision(), (0.4, 0.35, 0.25), (0.3, 0.4, 0.3), (0.1, 0.2, 0.7)) == [0, 1, 2]
 
 
+def test_of_equal_logits_the_first_class_wins() -> None:
+    logits = torch.tensor([[1.0, 0.0, 3.0], [1.0, 2.0, 3.0], [0.0, 2.0, 3.0]])[:, None]  # (class, 1, pixel)
+    assert Decision().winners(logits, CLASSES).tolist() == [[0, 1, 0]]
+
+
 def test_class_is_found_where_it_reaches_its_threshold_however_likely_the_background() -> None:
     nerve = (LabelClass(1, "nerve"),)
     found = np.array([0.0, 0.24, 0.25, 0.26, 1.0], np.float32)
@@ -84,6 +89,17 @@ def test_part_by_part_priorities_count_as_on_the_whole(seed: int) -> None:
     drawing = Drawing(SourceGrid.itself((6, 5, 4)), decision, CLASSES)
     drawing.add(Piece.whole(logits))
     assert np.array_equal(drawing.labels, decision.labels(logits.softmax(dim=0).numpy(), CLASSES))
+
+
+def test_confidence_counts_every_voxel_alike_though_each_piece_gives_a_sample() -> None:
+    shape = (10, 100, 100)
+    logits = torch.zeros(2, *shape)
+    logits[1, 0, 0, :5], logits[1, 1:] = 4, 1
+    drawing = Drawing(SourceGrid.itself(shape), Decision(), CLASSES[:1])
+    for part in (slice(0, 1), slice(1, 10)):
+        drawing.add(Piece(logits[:, part], (part.start, 0, 0), (part, slice(0, 100), slice(0, 100))))
+    very, less = torch.tensor([4.0, 1.0]).sigmoid().tolist()
+    assert drawing.confidence == pytest.approx((5 * very + 90_000 * less) / 90_005, rel=1e-6)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

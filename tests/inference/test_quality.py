@@ -63,6 +63,10 @@ def test_case_a_little_beyond_the_training_cases_is_accepted() -> None:
             with_spleen(brightness=(0.3,)),
             "spleen: brighter than 30 % of the image, in the training cases than 80 to 80 %",
         ),
+        (
+            with_spleen(brightness=(0.95,)),
+            "spleen: brighter than 95 % of the image, in the training cases than 80 to 80 %",
+        ),
         (replace(CASE, classes={}), "no spleen found, and every training case has it"),
         (
             replace(CASE, spacing=(0.8, 0.8, 6.0)),
@@ -71,6 +75,14 @@ def test_case_a_little_beyond_the_training_cases_is_accepted() -> None:
         (replace(CASE, extent=(350, 300, 90)), "the image is 90 mm head-feet, in the training cases 400 to 500 mm"),
         (
             replace(CASE, intensities=((0, 1044, 1524),)),
+            "0.5 % of the voxels are darker than 0 HU, in the training cases than -1000 HU",
+        ),
+        (
+            replace(CASE, intensities=((-2000, 20, 500),)),
+            "0.5 % of the voxels are darker than -2000 HU, in the training cases than -1000 HU",
+        ),
+        (
+            replace(CASE, modality="", intensities=((0, 1044, 1524),)),
             "0.5 % of the voxels are darker than 0 HU, in the training cases than -1000 HU",
         ),
         (replace(CASE, modality="MR"), "the scan's modality is MR; this bundle was trained on CT"),
@@ -89,6 +101,11 @@ def test_side_that_the_class_touched_in_training_is_no_reason_when_it_did_so_oft
     assert verdict(touching, fingerprint=often).word == "accept"
 
 
+def test_percentile_of_a_ct_may_lie_a_tenth_of_the_whole_range_of_hu_beyond_its_own() -> None:
+    assert verdict(replace(CASE, intensities=((-1120, 20, 500),))).word == "accept"  # a tenth of 1500 HU is 150
+    assert verdict(replace(CASE, intensities=((-1180, 20, 500),))).word == "review"
+
+
 def test_intensities_of_other_than_ct_have_no_scale_to_be_held_to() -> None:
     other = replace(CASE, modality="MR", intensities=((0, 1e5, 1e6),))
     known = Fingerprint.of([replace(CASE, modality="MR")])
@@ -98,6 +115,18 @@ def test_intensities_of_other_than_ct_have_no_scale_to_be_held_to() -> None:
 def test_class_that_some_training_cases_lack_may_be_missing() -> None:
     without = replace(CASE, classes={})
     assert verdict(without, fingerprint=Fingerprint.of([CASE, without])).word == "accept"
+
+
+def test_class_that_no_training_case_has_is_told_where_it_is_found() -> None:
+    without = Fingerprint.of([replace(CASE, classes={})])
+    assert verdict(CASE, fingerprint=without).reasons == ("spleen found, and no training case has it",)
+    assert verdict(replace(CASE, classes={}), fingerprint=without).word == "accept"
+
+
+def test_modality_is_the_training_files_where_the_metadata_name_none() -> None:
+    assert verdict(replace(CASE, modality="MR"), modality="").reasons == (
+        "the scan's modality is MR; this bundle was trained on CT",
+    )
 
 
 def test_network_less_sure_than_on_validation_cases_is_told_with_its_confidence() -> None:

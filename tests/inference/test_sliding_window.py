@@ -88,6 +88,15 @@ def test_windows_of_air_are_not_run_and_are_background() -> None:
 
 
 @torch.no_grad()
+def test_background_of_air_is_not_doubted_where_rounding_leaves_weights_of_windows_left_out() -> None:
+    image = torch.zeros(1, 1, 60, 60, 60)
+    image[..., :5, :5, :5] = 1
+    found = SlidingWindow(16, overlap=0.6, mode="gaussian", skip_below=0)(image, Convolutions(3, 3))
+    air = found[0, :, 16:, 16:, 16:]
+    assert (air[0] == 20).all() and not air[1:].any()
+
+
+@torch.no_grad()
 def test_image_of_air_only_is_background_everywhere() -> None:
     found = SlidingWindow(8, skip_below=0)(torch.zeros(1, 1, 20, 20), lambda x: torch.cat([0.5 - x, x - 0.5], dim=1))
     assert not found.argmax(1).any()

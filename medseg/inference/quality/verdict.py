@@ -116,6 +116,8 @@ def judge(
         elif fingerprint is not None and trained is not None:
             unit = "mL" if case.spatial_dims == 3 else "pixels"
             reasons += (f"{name}: {reason}" for reason in _class(found, trained, fingerprint.cases, limits, unit))
+        elif fingerprint is not None:
+            reasons.append(f"{name} found, and no training case has it")
     if confidence is not None and fingerprint is not None and fingerprint.confidence is not None:
         low, high = fingerprint.confidence
         if 1 - confidence > limits.confidence * (1 - low):

@@ -237,9 +237,16 @@ def test_other_image_under_the_same_uid_is_refused(series: Series) -> None:
     refused(folder, "has the SOPInstanceUID of .* and is another image")
 
 
-@pytest.mark.parametrize(("keyword", "value", "depth"), [("SliceThickness", 4, 4), ("SpacingBetweenSlices", -3, 3)])
-def test_single_slice_is_as_thick_as_it_says(series: Series, keyword: str, value: float, depth: float) -> None:
-    folder = series(put(**{"SliceThickness": None, keyword: value}), count=1)
+@pytest.mark.parametrize(
+    ("tags", "keyword", "depth"),
+    [
+        ({"SliceThickness": 4}, "SliceThickness", 4),
+        ({"SliceThickness": None, "SpacingBetweenSlices": -3}, "SpacingBetweenSlices", 3),
+        ({"SliceThickness": 4, "SpacingBetweenSlices": 3}, "SpacingBetweenSlices", 3),
+    ],
+)
+def test_single_slice_is_as_thick_as_it_says(series: Series, tags: Any, keyword: str, depth: float) -> None:
+    folder = series(put(**tags), count=1)
     image = read_dicom(folder)
     assert image.spatial_dims == 3 and image.geometry.spacing[2] == depth
     assert any(keyword in warning for warning in image.warnings)

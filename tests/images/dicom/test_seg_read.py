@@ -88,9 +88,11 @@ def test_written_segmentation_is_read_as_it_was(series: Path, tmp_path: Path) ->
     assert found.format == "DICOM SEG" and not found.warnings
 
 
-def test_without_image_the_smallest_grid_holds_all_frames(series: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("empty", [[], [3]], ids=["every slice", "a slice left out"])
+def test_without_image_the_smallest_grid_holds_all_frames(series: Path, tmp_path: Path, empty: list[int]) -> None:
     grid = read_geometry(series)
     labels = blocks(grid.shape)
+    labels[:, :, empty] = 0
     write_dicom_seg(tmp_path / "seg.dcm", labels, source=series, classes=[HIPPOCAMPUS, AMYGDALA], **MADE_BY)
     found = read_image(tmp_path / "seg.dcm")
     np.testing.assert_array_equal(found.array, labels[:, :, 1:])
@@ -117,12 +119,15 @@ def test_values_of_any_size_become_segments_in_their_order(series: Path, tmp_pat
     np.testing.assert_array_equal(found.array == 2, labels == value)
 
 
-def test_fractional_counts_from_one_half_on(series: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("counts", "does_not", "maximum"), [(0.6, 0.4, 255), (0.5, 0.2, 2)])
+def test_fractional_counts_from_one_half_on(
+    series: Path, tmp_path: Path, counts: float, does_not: float, maximum: int
+) -> None:
     grid = read_geometry(series)
     pixels = np.zeros(grid.shape[::-1], np.float32)
-    pixels[1, 2, 3], pixels[1, 2, 4] = 0.6, 0.4
-    path = highdicom_seg(series, pixels[..., None], tmp_path / "a.dcm", segmentation_type="FRACTIONAL")
-    found = read_label(path, grid=grid)
+    pixels[1, 2, 3], pixels[1, 2, 4] = counts, does_not
+    options = {"segmentation_type": "FRACTIONAL", "max_fractional_value": maximum}
+    found = read_label(highdicom_seg(series, pixels[..., None], tmp_path / "a.dcm", **options), grid=grid)
     assert np.argwhere(found.array).tolist() == [[3, 2, 1]]
     assert found.warnings == ("a fractional segmentation (probability): voxels count from one half on",)
 
