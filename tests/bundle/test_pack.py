@@ -121,3 +121,12 @@ def test_weights_of_a_run_bring_its_config_and_decision_but_no_folders(bundle: P
         config = archive.read("phantom_ct_3d/config.yaml").decode()
     assert "seed: 17" in config and "secret" not in config
     assert yaml.safe_load(config)["network_def"] == of_run["network_def"]
+
+
+def test_what_was_found_for_the_bundles_own_weights_is_not_packed_with_others(bundle: Path, tmp_path: Path) -> None:
+    for name in ("decision.json", "fingerprint.json"):
+        (bundle / "models" / name).write_text("{}")
+    weights_of(bundle, tmp_path / "mine.pt")
+    assert {"decision.json", "fingerprint.json"} <= {Path(each).name for each in pack(bundle, tmp_path / "own.zip")}
+    names = {Path(each).name for each in pack(bundle, tmp_path / "out.zip", checkpoint=tmp_path / "mine.pt")}
+    assert "model.pt" in names and not names & {"decision.json", "fingerprint.json"}

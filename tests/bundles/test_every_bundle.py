@@ -13,9 +13,10 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 from monai.data import MetaTensor
-from monai.transforms import Spacingd
+from monai.transforms import Compose, RandSimulateLowResolutiond, Spacingd
 
 from medseg import __version__
 from medseg.bundle import class_names, load_config, trained
@@ -200,3 +201,36 @@ def test_card_tells_what_goes_in_and_comes_out(bundle: Path) -> None:
     assert card.startswith(f"# {bundle.name}\n")
     for name in class_names(metadata).values():
         assert name in card
+
+
+INTENSITIES = ("monai.transforms.intensity.dictionary", "medseg.data.colour")
+
+
+@every_bundle
+def test_augmentation_moves_the_label_with_the_image_and_keeps_its_values(bundle: Path) -> None:
+    transforms = trained(str(bundle)).get_parsed_content("train::augmentation")
+    alone = [each for each in transforms if "image" in each.keys and "label" not in each.keys]
+    for each in alone:
+        assert type(each).__module__ in INTENSITIES or isinstance(each, RandSimulateLowResolutiond), each
+    metadata = load_config(bundle / "configs" / "metadata.json")
+    shape = (128,) * len(metadata["network_data_format"]["inputs"]["image"]["spatial_shape"])
+    label = torch.zeros(1, *shape)
+    label[:, 20:100, 40:110] = len(class_names(metadata))  # whose edges lie where no flip brings them back
+    moved = Compose([each for each in transforms if each not in alone]).set_random_state(0)
+    for _ in range(4):
+        done = moved({"image": label.clone(), "label": label.clone()})
+        for patch in done if isinstance(done, list) else [done]:
+            assert set(patch["label"][0].unique().tolist()) <= {0, len(class_names(metadata))}
+            assert (patch["image"][0] - patch["label"][0]).abs().gt(0.5 * label.max()).float().mean() < 0.02
+
+
+@every_bundle
+def test_evaluation_is_by_itself_of_the_validation_cases_of_the_fold_that_was_trained(
+    bundle: Path, tmp_path: Path
+) -> None:
+    of_run = load_config(bundle / "configs" / "train.yaml") | {"fold": 3}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(of_run))
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "evaluate.yaml"))
+    parser["bundle_root"], parser["checkpoint"] = str(bundle), str(tmp_path / "models" / "model.pt")
+    assert parser.get_parsed_content("fold") == 3 and parser["side"] == "validation"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,3 +102,39 @@ def test_measures_are_told_a_line_for_each_structure() -> None:
         "pixels: accuracy 0.970, slices 6",
         "pixels structures vessel: f_score 0.970",
     ]
+
+
+class StoppedError(Exception):
+    """Before anything is run."""
+
+
+COMMON = {"dataset_dir": "d", "output_dir": "o", "device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "config", "run_id", "overrides"),
+    [
+        ("train", ["--max_epochs", "3", "--fold", "all", "--seed", "7", "--resume"], "train.yaml", "run",
+         {"max_epochs": 3, "fold": "all", "seed": 7, "resume": True}),
+        ("evaluate", ["--fold", "2", "--checkpoint", "a.pt"], "evaluate.yaml", "run",
+         {"fold": 2, "checkpoint": "a.pt"}),
+        ("tune", ["--fold", "2", "--checkpoint", "a.pt"], "evaluate.yaml", "tune", {"fold": 2, "checkpoint": "a.pt"}),
+        ("evaluate", ["--checkpoint", "a.pt", "--checkpoint", "b.pt", "--folds::count", "3"], "evaluate.yaml", "run",
+         {"checkpoint": ["a.pt", "b.pt"], "folds::count": 3}),
+    ],
+)  # fmt: skip
+def test_every_option_reaches_the_bundle(
+    monkeypatch: pytest.MonkeyPatch, command: str, words: list[str], config: str, run_id: str, overrides: dict[str, Any]
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def run_bundle(folder: Path, config: str, **given: Any) -> None:
+        seen.update(given, folder=folder.name, config=config)
+        raise StoppedError
+
+    monkeypatch.setattr("medseg.cli.run.run_bundle", run_bundle)
+    shared = [word for name, value in COMMON.items() for word in (f"--{name}", value)]
+    result = CliRunner().invoke(app, [command, "phantom_ct_3d", *shared, *words])
+    assert isinstance(result.exception, StoppedError), result.output
+    assert (seen["folder"], seen["config"], seen["run_id"]) == ("phantom_ct_3d", config, run_id)
+    assert seen["overrides"] == COMMON | overrides

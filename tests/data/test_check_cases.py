@@ -232,3 +232,11 @@ def test_masks_of_structures_are_not_taken_for_parts_of_one(tmp_path: Path) -> N
         check_cases(find_cases(tmp_path), class_names=CLASSES)
     coding = LabelCoding.of("names", classes=[LabelClass(value, name) for value, name in CLASSES.items()])
     assert check_cases(find_cases(tmp_path), class_names=CLASSES, coding=coding) == set()
+
+
+def test_mask_that_does_not_lie_on_its_image_is_named(tmp_path: Path) -> None:
+    write_case(tmp_path, "a")
+    write_case(tmp_path / "second", "m", values=(0, 255), label_shape=(4, 5, 7))
+    (case,) = find_cases(tmp_path)
+    with pytest.raises(DatasetError, match=r"second/labels/m\.nii\.gz"):
+        check_cases([replace(case, mask=tmp_path / "second" / "labels" / "m.nii.gz")], class_names=CLASSES)

@@ -54,3 +54,12 @@ def test_a_changed_name_or_list_changes_it(dataset: Path) -> None:
     unlabelled = [cases[0], Case("b", cases[1].images, ())]
 
     assert len({digest(each) for each in (cases, cases[:1], renamed, unlabelled)}) == 4
+
+
+def test_every_part_of_a_label_counts(dataset: Path) -> None:
+    part = dataset / "labels/b_1.nii"
+    part.write_bytes(b"one lesion more")
+    before = digest(find_cases(dataset))
+    part.write_bytes(b"two lesions more")
+
+    assert digest(find_cases(dataset)) != before

@@ -204,3 +204,9 @@ def test_slices_of_the_real_patients_stay_together(data_dir: Path) -> None:
         {"TCGA_CS_4942"}, {"TCGA_CS_4944"}, {"TCGA_DU_5855"}
     ]  # fmt: skip
     assert [len(part) for part in parts] == [7, 7, 7]
+
+
+def test_patient_may_stand_anywhere_in_a_name() -> None:
+    cases = [Case(name, (Path(name),), ()) for name in ("1_p2_x", "2_p1_x", "3_p2_x", "4_p1_x")]
+    training, validation = Folds(2, r"_(p\d)_").of(cases, 0)
+    assert (names(training), names(validation)) == (["1_p2_x", "3_p2_x"], ["2_p1_x", "4_p1_x"])

@@ -90,3 +90,16 @@ def test_place_that_cannot_be_written_is_named(evaluation: Evaluation, tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file/cases\.csv"):
         evaluation.write(tmp_path / "file")
+
+
+def test_region_is_scored_beside_the_classes_and_is_not_in_their_mean() -> None:
+    """Of two halves of a liver the found ones are the wrong way round: every class is wrong, the region right."""
+    halves = np.where(LABEL == 1, 1 + (np.arange(6)[:, None, None] > 1), 0)
+    swapped = np.where(halves, 3 - halves, 0)
+    scored = Evaluation({1: "left", 2: "right"}, 1.0, {"liver": (1, 2)})
+    scored.add("one", halves, swapped, spacing=(1, 1, 1))
+    summary = scored.summary()
+    assert {name: each["dice"]["mean"] for name, each in summary["classes"].items()} == {
+        "left": 0, "right": 0, "liver": 1
+    }  # fmt: skip
+    assert summary["mean_dice"] == 0

@@ -336,3 +336,8 @@ def test_slice_that_is_all_membrane_has_no_score() -> None:
 def test_bundle_without_that_class_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^MembraneMeasures: no class 'membrane'; there are \['nerve'\]$"):
         measured(MembraneMeasures(), case_of(HELD, HELD))
+
+
+def test_patient_may_stand_anywhere_in_a_name() -> None:
+    found = measured(PatientDice(r"_(p\d)_"), *slices(["1_p2_x", "2_p2_x"], [HELD, HELD], [HELD, EMPTY]))["nerve"]
+    assert found["patients"] == pytest.approx([2 / 3])

@@ -24,11 +24,14 @@ from medseg.bundle.metadata import label_classes
 from medseg.bundle.weights import save_weights
 from medseg.errors import ConfigError, MedsegError
 from medseg.evaluation import Evaluator, ImageDice, PatientDice, PixelMeasures, Tuner
-from medseg.images import read_image
+from medseg.images import Geometry, read_image, write_labels
 from medseg.images.reader import LabelReader, Reader
 from medseg.inference import Predictor, to_source_grid
 from medseg.inference.quality.facts import CaseFacts
 from medseg.inference.quality.fingerprint import Fingerprint, fingerprint_beside
+from medseg.inference.scan import Scan, Segmented
+from medseg.inference.stages import Stages
+from medseg.metrics import score_case
 
 METADATA: dict[str, Any] = {
     "name": "nerves",
@@ -417,3 +420,42 @@ def test_second_observer_of_real_photographs_is_measured_inside_the_field_of_vie
     observer = summary["measures"]["pixels"]["second_observer"]["nerve"]
     assert observer["accuracy"]["value"] == pytest.approx((true == second).mean())
     assert observer["f_score"]["value"] == pytest.approx(2 * (true & second).sum() / (true.sum() + second.sum()))
+
+
+@pytest.mark.parametrize("shear", [0.0, 2.0])
+def test_volume_is_measured_in_mm_along_its_own_axes_also_where_they_are_oblique(tmp_path: Path, shear: float) -> None:
+    affine = np.diag([0.5, 1.0, 3.0, 1.0])
+    affine[1, 2] = shear
+    grid = Geometry((12, 10, 8), affine)
+    label = np.zeros(grid.shape, np.uint8)
+    label[2:6, 3:7, 1:3] = 1
+    found = np.roll(label, 2, axis=2)
+    found[1, 3, 3] = 1
+    write_labels(tmp_path / "truth.nii.gz", label, grid)
+    entries = [{"case": "a", "image": "none", "truth": str(tmp_path / "truth.nii.gz")}]
+    evaluator = Evaluator(**labelled(entries, tmp_path / "out") | {"label_reader": None, "tolerance_mm": 6.5})
+    scan = Scan(np.zeros((1, *grid.shape), np.float32), grid, 3, "NIfTI", "", ())
+    evaluator.case(entries[0], Segmented(scan, found), Stages())
+    evaluator.finish()
+    (expected,) = score_case(
+        label, found, spacing=grid.spacing, class_names={1: "nerve"}, tolerance_mm=6.5, voxel_ml=1.5 / 1000,
+        axes=affine[:3, :3],
+    )  # fmt: skip
+    with (tmp_path / "out" / "cases.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    for name in ("dice", "hd95_mm", "surface_dice", "label_ml", "segmentation_ml"):
+        assert float(row[name]) == pytest.approx(getattr(expected, name)), name
+    assert float(row["label_ml"]) == pytest.approx(32 * 1.5 / 1000) != float(row["segmentation_ml"])
+
+
+def test_confidences_of_all_cases_lie_in_the_range_that_is_kept(tmp_path: Path) -> None:
+    facts = CaseFacts(2, "", (), (32.0, 24.0), (), {})
+    replace(Fingerprint.of([facts]), confidence=(0.9, 0.95)).save(Path(weights(tmp_path)))
+    entries = [
+        cases_of(tmp_path / name, nerve, count=1)[0] | {"case": name} for name, nerve in (("a", 150), ("b", 135))
+    ]
+    tuned(entries, tmp_path)
+    told = fingerprint_beside(str(tmp_path / "models" / "model.pt"), label_classes(METADATA))
+    assert told is not None and told.confidence == pytest.approx(
+        (1 / (1 + np.exp(-0.7)), 1 / (1 + np.exp(-2.2))), abs=1e-3
+    )

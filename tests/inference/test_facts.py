@@ -81,3 +81,17 @@ def test_brightness_is_the_rank_in_the_image_whatever_its_scale() -> None:
         assert facts.classes["liver"].brightness == pytest.approx((0.75,), abs=0.01)
     facts = CaseFacts.of(scan_of(-array), labels, NAMES)
     assert facts.classes["liver"].brightness == pytest.approx((0.25,), abs=0.01)
+
+
+def test_intensities_are_the_halfth_fiftieth_and_995th_percentile() -> None:
+    array = np.random.default_rng(0).permutation(np.arange(1001.0, 2002)).reshape(7, 11, 13)
+    facts = CaseFacts.of(scan_of(array), np.zeros(array.shape, np.uint8), NAMES)
+    assert facts.intensities == (pytest.approx((1006, 1501, 1996)),)
+
+
+def test_brightness_of_a_class_is_that_of_its_median_voxel() -> None:
+    """Metal in an organ leaves the organ as bright as it was."""
+    array = np.arange(1000.0).reshape(10, 10, 10)
+    array[7, 0, :5] = 1e6
+    facts = CaseFacts.of(scan_of(array), box((10, 10, 10), (7, 8), (0, 10), (0, 10)), NAMES)
+    assert facts.classes["liver"].brightness == pytest.approx((0.75,), abs=0.02)

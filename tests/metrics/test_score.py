@@ -85,3 +85,12 @@ def test_monai_still_lets_a_miss_drop_out_of_the_mean() -> None:
 def test_volumes_are_those_of_the_voxels_where_axes_are_oblique() -> None:
     (liver,) = score_case(box(1), box(1), spacing=(1, 1, 1), class_names={1: "liver"}, tolerance_mm=1, voxel_ml=0.5)
     assert liver.label_ml == liver.segmentation_ml == pytest.approx(0.5 * 64)
+
+
+@pytest.mark.parametrize(("tolerance", "expected"), [(1.0, 0.0), (3.0, 1.0)])
+def test_surface_dice_is_at_the_tolerance_that_is_given(tolerance: float, expected: float) -> None:
+    """Two plates, three voxels apart."""
+    label, mine = np.zeros((2, 8, 8, 8), np.int64)
+    label[1], mine[4] = 1, 1
+    (plate,) = score_case(label, mine, spacing=(1, 1, 1), class_names={1: "plate"}, tolerance_mm=tolerance)
+    assert plate.surface_dice == expected

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from medseg.metrics import surface_distances
+from medseg.metrics import SurfaceDistances, surface_distances
 
 SHAPES = st.sampled_from([(5, 6), (4, 5, 3), (1, 4, 4)])
 
@@ -115,3 +115,12 @@ def test_a_picture_stored_as_one_slice_has_contours_and_no_faces() -> None:
     slab = surface_distances(label[..., None], segmentation[..., None], spacing=(1, 1, 7))
     assert slab.hd95_mm() == flat.hd95_mm() == 4
     assert slab.from_label.size == flat.from_label.size
+
+
+def test_hd95_is_the_worse_direction_and_leaves_a_twentieth_of_its_surface_out() -> None:
+    far, near = np.arange(101.0), np.full(7, 3.0)
+    assert SurfaceDistances(far, near).hd95_mm() == SurfaceDistances(near, far).hd95_mm() == 95
+
+
+def test_surface_dice_is_a_share_of_both_surfaces_together() -> None:
+    assert SurfaceDistances(np.zeros(30), np.full(10, 5.0)).surface_dice(1.0) == 30 / 40

@@ -468,3 +468,22 @@ def test_a_server_that_comes_late_and_dies_early(
     assert not (folder / "not this one.db").exists()
     assert tracker.ui_command is None
     assert tracker.url is not None and tracker.url.startswith(f"{server.uri}/#/experiments/")
+
+
+def test_epochs_after_an_interruption_are_logged_anew_and_those_before_it_are_not(folder: Path) -> None:
+    first = start(training="mine")
+    for epoch in (1, 2, 3):
+        first.metrics({"train_loss": epoch / 10}, epoch=epoch)
+    first.finish("KILLED")
+    again = start(training="mine", goes_on_after=2)
+    again.metrics({"train_loss": 9.0}, epoch=2)
+    again.metrics({"train_loss": 0.7}, epoch=3)
+    again.finish("FINISHED")
+    assert again.run_id == first.run_id
+    assert epochs_of(again, "train_loss") == {1: 0.1, 2: 0.2, 3: 0.7}
+
+
+def test_tags_name_no_place(folder: Path) -> None:
+    tracker = start(tags={"note": "read /data/Hans Müller/ct.nii.gz"})
+    tracker.finish("FINISHED")
+    assert run_of(tracker).data.tags["note"] == "read <local path>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,7 @@ def test_better_weights_of_before_the_interruption_are_kept(
     state = interrupted(tmp_path, after=2)
     path, model = (tmp_path / "models" / name for name in ("state.pt", "model.pt"))
     state["parts"]["best"] = {"best_metric": 2.0, "best_epoch": 1}  # better than any
+    state["parts"]["survey"] = {"confidences": [0.25, 0.5, 0.75]}
     torch.save(state, path)
     model.unlink(missing_ok=True)
     with pytest.raises(BundleError, match=r"model\.pt: the best weights, of epoch 1, are not there any more"):
@@ -120,7 +122,7 @@ def test_better_weights_of_before_the_interruption_are_kept(
     model.write_bytes(before := b"the best of all")
     assert train_phantom(tmp_path, resume=True, **EPOCHS).result()["best_epoch"] == 1
     assert model.read_bytes() == before
-    assert (tmp_path / "models" / "fingerprint.json").is_file()
+    assert json.loads((tmp_path / "models" / "fingerprint.json").read_text())["confidence"] == [0.25, 0.75]
 
 
 def test_training_of_other_settings_is_not_gone_on_with(
@@ -134,6 +136,8 @@ def test_training_of_other_settings_is_not_gone_on_with(
         train_phantom(tmp_path, resume=True, fold=1, **EPOCHS)
     with pytest.raises(ConfigError, match=r"other train::trainer::batch_size;"):
         train_phantom(tmp_path, resume=True, **EPOCHS | {"train::trainer::batch_size": 1})
+    with pytest.raises(ConfigError, match=r"other max_epochs;"):
+        train_phantom(tmp_path, resume=True, **EPOCHS | {"max_epochs": 9})
     assert sorted((tmp_path / "models").iterdir()) == files
 
 
