@@ -97,7 +97,7 @@ def adapt(
         (_OUTPUT_DIR, f"output_dir: runs/{target.name}"),
         *_codings(classes, background),
     ):
-        recipe = old.sub(new, recipe)
+        recipe = old.sub(new.replace("\\", r"\\"), recipe)
     write_text(target / "configs" / "train.yaml", recipe)
     write_text(target / "configs" / "metadata.json", json.dumps(adapted, indent=2, ensure_ascii=False) + "\n")
     listed = "\n".join(f"- {each.value}: {each.name}" for each in classes)
