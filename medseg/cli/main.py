@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 
 import typer
@@ -67,11 +68,15 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold what the console cannot show
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # while there is somebody to tell that it cannot be done
     except Exception as error:
         mine = user_error_in(error)
-        if mine is None and isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            mine = OutputError(f"{error.filename or 'standard output'}: no space left; free some")
+        if mine is None and isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EPIPE):
+            mine = OutputError(f"{error.filename or 'standard output'}: {error.strerror}")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python may write the rest in the end
         if mine is None:
             raise
         sys.stderr.write(f"medseg: error: {on_one_line(str(mine))}\n")
