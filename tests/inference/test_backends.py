@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from medseg.bundle.weights import load_weights, save_weights
 from medseg.errors import ConfigError
 from medseg.inference import Ensemble, SlidingWindow
 from medseg.inference.backends import BACKENDS, Forward, prepare, with_openvino
+from medseg.inference.backends.lightened import lightened
 from medseg.inference.backends.onednn import Onednn
 from medseg.inference.backends.sample_images import small_image
 from medseg.inference.backends.with_torch import TorchForward
@@ -379,3 +381,19 @@ def test_a_backend_that_is_none_or_not_for_the_device_is_named() -> None:
         ready(network, batch, backend="onnx")
     with pytest.raises(ConfigError, match="computes on the CPU, not on cuda"):
         ready(network, batch, device=torch.device("cuda"))
+
+
+def test_modules_of_other_threads_compute_while_a_network_is_followed() -> None:
+    """As the next scan is resampled meanwhile: torch's tracing takes the place of every module's call."""
+    elsewhere: list[torch.Tensor] = []
+
+    class Meanwhile(nn.Sequential):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            other = threading.Thread(target=lambda: elsewhere.append(nn.Upsample(scale_factor=2)(torch.ones(1, 1, 2))))
+            other.start()
+            other.join()
+            return super().forward(image)
+
+    light = lightened(Meanwhile(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)).eval(), torch.device("cpu"), torch.float32)
+    assert isinstance(light[1], nn.Identity), "it was followed"
+    assert [tuple(each.shape) for each in elsewhere] == [(1, 1, 4)]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -64,10 +67,28 @@ class _ChannelNorm(nn.Module):
         return F.group_norm(maps, maps.shape[1], self.weight, self.bias, self.eps)
 
 
+class _Tracer(torch.fx.Tracer):
+    """Follows the modules of its own thread: torch puts it in the place of every module's call, while the next scan is
+    being resampled in another thread, by a module too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """What the module says, by a node of the graph where it is the network's."""
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+
 def _fold_batch_norms(network: nn.Module) -> None:
     """Fold every batch norm into its convolution, where the graph shows that it alone reads what that gives."""
     try:
-        graph = torch.fx.Tracer().trace(network)
+        graph = _Tracer().trace(network)
     except Exception:  # whatever a network's own forward raises when it is followed symbolically
         return
     modules = dict(network.named_modules())
