@@ -52,7 +52,7 @@ def classes_and_channels(path: Path) -> tuple[list[LabelClass], list[str]]:
         raise DatasetError(
             f"{path}: no dataset.json that can be read ({reason(error)}); give --classes NAMES"
         ) from error
-    labels = _labels(path)
+    labels = _values(found.get("labels"))
     foreground = {value: name for name, value in labels.items() if value}
     if not foreground or len(labels) < len(found.get("labels") or ()) or "ignore" in labels:
         raise DatasetError(
@@ -63,10 +63,16 @@ def classes_and_channels(path: Path) -> tuple[list[LabelClass], list[str]]:
 
 
 def _labels(path: Path) -> dict[str, int]:
-    """Name -> value, whichever of them is the key; regions, which are lists, are left out."""
+    """Of a `dataset.json`; none where it cannot be read."""
     try:
-        labels: Any = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        pairs = [(key, value) if not str(key).isdecimal() else (value, key) for key, value in labels.items()]
-        return {str(name): int(value) for name, value in pairs if str(value).isdecimal()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _values(json.loads(path.read_text(encoding="utf-8"))["labels"])
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _values(labels: Any) -> dict[str, int]:
+    """Name -> value, whichever of them is the key; regions, which are lists, are left out."""
+    if not isinstance(labels, Mapping):
+        return {}
+    pairs = [(key, value) if not str(key).isdecimal() else (value, key) for key, value in labels.items()]
+    return {str(name): int(value) for name, value in pairs if str(value).isdecimal()}

@@ -102,7 +102,7 @@ class Kind:
         dims = self._dims(path, grid)
         if dims != self.dims:
             return f"{path}: has {dims} dimensions, and other cases have {self.dims}; leave it out"
-        channels = channels_in(path) if dims == 2 else count_channels(path)
+        channels = _channels_told(path, dims)
         if channels is None or self.channels is None or channels == self.channels:
             return None
         try:
@@ -131,6 +131,11 @@ def channels_in(path: Path) -> int:
     return 1 if array.ndim == 3 else int(array.shape[3])
 
 
+def _channels_told(path: Path, dims: int) -> int | None:
+    """Of a picture, which is read for it; of a volume only where its header tells."""
+    return channels_in(path) if dims == 2 else count_channels(path)
+
+
 def _image_paths(case: Case) -> str | list[str]:
     paths = [str(path) for path in case.images]
     return paths if len(paths) > 1 else paths[0]
@@ -148,8 +153,7 @@ def check_fit(case: Case, preprocessing: Compose, taken: Taken) -> Kind | None:
     try:
         image = preprocessing({"image": _image_paths(case)}, end=1)["image"]
         dims = image.ndim - 1
-        channels = channels_in(case.images[0]) if dims == 2 else count_channels(case.images[0])
-        kind = Kind(dims, channels, taken, preprocessing)
+        kind = Kind(dims, _channels_told(case.images[0], dims), taken, preprocessing)
     except Exception:
         return None
     try:
